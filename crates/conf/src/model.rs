@@ -1,0 +1,520 @@
+//! The typed model: what a configuration means, merged and resolved as far as text alone allows.
+//!
+//! Each [`Location`] carries all that it needs: nginx's inheritance has been applied. Nothing here opens a file,
+//! resolves a name or binds a port; what can fail later keeps its [`Span`] so that the message can show the line.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::source::Span;
+use crate::template::Template;
+
+/// A value with the place it was written at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spanned<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// A whole configuration.
+#[derive(Debug, Default)]
+pub struct Config {
+    /// The main context.
+    pub main: Main,
+    /// `server` blocks in file order.
+    pub servers: Vec<Server>,
+    /// `upstream` blocks first, then one implicit group for each fixed address in a `proxy_pass`.
+    pub upstreams: Vec<Upstream>,
+    /// `map` blocks; a template names them by index.
+    pub maps: Vec<Map>,
+    /// `log_format`s; index 0 is the predefined `combined`.
+    pub log_formats: Vec<LogFormat>,
+}
+
+/// Directives of the main context.
+#[derive(Debug, Default)]
+pub struct Main {
+    /// `user NAME [GROUP]`.
+    pub user: Option<Spanned<(String, Option<String>)>>,
+    /// `worker_processes N | auto`: threads here. `None` is auto.
+    pub worker_processes: Option<usize>,
+    /// `worker_shutdown_timeout`.
+    pub worker_shutdown_timeout: Option<Duration>,
+    /// `worker_rlimit_nofile`.
+    pub worker_rlimit_nofile: Option<u64>,
+    /// `pid FILE`; `None` when not written.
+    pub pid: Option<Spanned<PathBuf>>,
+    /// `error_log` of the main context; empty when not written (then standard error at `notice`).
+    pub error_log: Arc<[ErrorLog]>,
+}
+
+/// A severity of the error log, most severe first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Level {
+    Emerg,
+    Alert,
+    Crit,
+    Error,
+    Warn,
+    Notice,
+    Info,
+    Debug,
+}
+
+/// One `error_log`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorLog {
+    /// `None` is standard error.
+    pub path: Option<Spanned<PathBuf>>,
+    /// Least severe level that is written.
+    pub level: Level,
+}
+
+/// One `access_log`.
+#[derive(Debug, Clone)]
+pub struct AccessLog {
+    /// Where it goes; `None` is standard output (`/dev/stdout` is opened as any file).
+    pub path: Spanned<PathBuf>,
+    /// Index in [`Config::log_formats`].
+    pub format: usize,
+    /// `if=`: no line when empty or "0".
+    pub condition: Option<Template>,
+}
+
+/// `log_format NAME [escape=...] STRING...`.
+#[derive(Debug, Clone)]
+pub struct LogFormat {
+    /// Its name.
+    pub name: String,
+    /// How variables are escaped.
+    pub escape: Escape,
+    /// The line.
+    pub template: Template,
+}
+
+/// Escaping of variables in a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Escape {
+    /// `\xXX` for `"`, `\`, controls and non-ASCII; an empty value is `-`.
+    #[default]
+    Default,
+    /// JSON string escapes.
+    Json,
+    /// None at all.
+    None,
+}
+
+/// `map SOURCE $variable { ... }`.
+#[derive(Debug, Clone)]
+pub struct Map {
+    /// Name of the variable, without `$`.
+    pub variable: String,
+    /// What is looked up.
+    pub source: Template,
+    /// Exact entries, keys in lower case (nginx compares without case).
+    pub exact: Vec<(String, Template)>,
+    /// `hostnames`: `*.example.com` masks as `.example.com`-suffixes, longest first.
+    pub suffixes: Vec<(String, Template)>,
+    /// `hostnames`: `example.*` masks as `example.`-prefixes, longest first.
+    pub prefixes: Vec<(String, Template)>,
+    /// Regular expressions in file order; captures are visible in the value.
+    pub regexes: Vec<(regex::Regex, Template)>,
+    /// `default`; empty when not written.
+    pub default: Template,
+    /// Whether `hostnames` was written (a trailing dot of the source is then ignored).
+    pub hostnames: bool,
+}
+
+/// A group of backends.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// Name of the block, or the address as written in `proxy_pass` for an implicit group.
+    pub name: String,
+    /// Made for a fixed address in `proxy_pass`.
+    pub implicit: bool,
+    /// Its servers in file order, never empty.
+    pub servers: Vec<UpstreamServer>,
+    /// `keepalive N`: idle connections kept; nginx 1.29.7's 32 when not written.
+    pub keepalive: usize,
+    /// `keepalive_timeout` (60 s).
+    pub keepalive_timeout: Duration,
+    /// `keepalive_requests` (1000).
+    pub keepalive_requests: u64,
+    /// Where the block stands.
+    pub span: Span,
+}
+
+/// `server ADDRESS [parameters]` in an upstream.
+#[derive(Debug, Clone)]
+pub struct UpstreamServer {
+    /// Where it is. Port 0 of an implicit or explicit server without a port stands for the scheme's default.
+    pub address: Spanned<Address>,
+    /// The text as written, for logs and hashing.
+    pub text: String,
+    /// `weight` (1).
+    pub weight: u32,
+    /// `max_fails` (1); 0 turns the accounting off.
+    pub max_fails: u32,
+    /// `fail_timeout` (10 s).
+    pub fail_timeout: Duration,
+    /// `backup`.
+    pub backup: bool,
+    /// `down`.
+    pub down: bool,
+}
+
+/// Somewhere to connect or listen.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Address {
+    /// IP address and port. Port 0 when none was written (a `listen` never has it: 80 is filled in).
+    Ip(core::net::IpAddr, u16),
+    /// A name to resolve, and the port, as above.
+    Name(String, u16),
+    /// `unix:PATH`.
+    Unix(PathBuf),
+}
+
+/// A `server` block.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// `listen`s; one for `*:80` when none was written.
+    pub listens: Vec<Spanned<Listen>>,
+    /// `server_name`s in file order; one empty exact name when none was written.
+    pub names: Vec<ServerName>,
+    /// `ssl_*` of this server.
+    pub tls: Tls,
+    /// Settings of the server level: they hold before a location is found and where none matches.
+    pub settings: Arc<Settings>,
+    /// `return` at the server level, done before any location is sought.
+    pub action: Option<Action>,
+    /// Its locations in file order.
+    pub locations: Vec<Location>,
+    /// `client_header_timeout` (60 s).
+    pub client_header_timeout: Duration,
+    /// `large_client_header_buffers`: the longest head, in bytes (number times size; 32 KiB).
+    pub max_head: usize,
+    /// `underscores_in_headers` (off: such headers are dropped).
+    pub underscores_in_headers: bool,
+    /// `ignore_invalid_headers` (on).
+    pub ignore_invalid_headers: bool,
+    /// `merge_slashes` (on).
+    pub merge_slashes: bool,
+    /// Where the block stands.
+    pub span: Span,
+}
+
+/// One `listen`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// Address; `Name` is resolved when sockets are made.
+    pub address: Address,
+    /// `ssl`.
+    pub ssl: bool,
+    /// `default_server` (or the old `default`).
+    pub default_server: bool,
+    /// `reuseport`.
+    pub reuseport: bool,
+    /// `backlog=N`.
+    pub backlog: Option<u32>,
+    /// `ipv6only=on|off` (on).
+    pub ipv6only: bool,
+    /// `so_keepalive=on`.
+    pub so_keepalive: bool,
+}
+
+/// One name of a server.
+#[derive(Debug, Clone)]
+pub enum ServerName {
+    /// In lower case; may be empty.
+    Exact(String),
+    /// `*.example.com` as `.example.com`; `.example.com` gives this and `Exact("example.com")`.
+    Suffix(String),
+    /// `www.example.*` as `www.example.`.
+    Prefix(String),
+    /// `~regex`: the expression, with captures by name for variables.
+    Regex(regex::Regex),
+}
+
+/// TLS settings of a server.
+#[derive(Debug, Clone, Default)]
+pub struct Tls {
+    /// `ssl_certificate` and `ssl_certificate_key`, paired in order.
+    pub certificates: Vec<Certificate>,
+    /// `ssl_protocols`; TLS 1.2 and 1.3 when not written.
+    pub protocols: Protocols,
+    /// `ssl_ciphers` as written.
+    pub ciphers: Option<Spanned<String>>,
+    /// `ssl_prefer_server_ciphers`.
+    pub prefer_server_ciphers: bool,
+    /// `ssl_session_tickets` (on).
+    pub session_tickets: bool,
+    /// `ssl_session_timeout` (5 min).
+    pub session_timeout: Duration,
+    /// `ssl_reject_handshake`.
+    pub reject_handshake: bool,
+}
+
+/// A certificate chain with its key.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// PEM file with the chain, leaf first.
+    pub chain: Spanned<PathBuf>,
+    /// PEM file with the key.
+    pub key: Spanned<PathBuf>,
+}
+
+/// Versions of TLS in use. rustls has no others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Protocols {
+    pub tls12: bool,
+    pub tls13: bool,
+}
+
+impl Default for Protocols {
+    /// nginx 1.27.3's default.
+    fn default() -> Protocols {
+        Protocols { tls12: true, tls13: true }
+    }
+}
+
+/// A `location` block.
+#[derive(Debug, Clone)]
+pub struct Location {
+    /// What it matches.
+    pub matcher: Matcher,
+    /// Everything inherited and set here.
+    pub settings: Arc<Settings>,
+    /// What it does; `None` serves nothing (404).
+    pub action: Option<Action>,
+    /// Nested locations.
+    pub locations: Vec<Location>,
+    /// `internal`: only error pages and named jumps get here.
+    pub internal: bool,
+    /// Where the block stands.
+    pub span: Span,
+}
+
+/// What a location matches.
+#[derive(Debug, Clone)]
+pub enum Matcher {
+    /// `= /path`.
+    Exact(String),
+    /// `/path`, or `^~ /path` with `no_regex`.
+    Prefix {
+        /// The prefix.
+        path: String,
+        /// `^~`: regular expressions are not tried.
+        no_regex: bool,
+    },
+    /// `~` and `~*`.
+    Regex(regex::Regex),
+    /// `@name`.
+    Named(String),
+}
+
+/// What is done with a request.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// `return`.
+    Return(Return),
+    /// `proxy_pass`.
+    Proxy(ProxyPass),
+}
+
+/// `return CODE [TEXT] | CODE URL | URL`.
+#[derive(Debug, Clone)]
+pub struct Return {
+    /// The status; 444 closes the connection without an answer.
+    pub code: u16,
+    /// For 301, 302, 303, 307 and 308 the Location, else the body. `None`: the built-in page.
+    pub text: Option<Template>,
+}
+
+/// `proxy_pass`.
+#[derive(Debug, Clone)]
+pub struct ProxyPass {
+    /// `https://`.
+    pub https: bool,
+    /// Where it goes.
+    pub target: ProxyTarget,
+    /// The whole argument, for logs.
+    pub text: String,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// Where a `proxy_pass` goes.
+#[derive(Debug, Clone)]
+pub enum ProxyTarget {
+    /// A group that is known beforehand, and the URI part if there was one (it replaces the matched prefix).
+    Group {
+        /// Index in [`Config::upstreams`].
+        upstream: usize,
+        /// `$proxy_host`: host and port as written.
+        host: String,
+        /// URI part as written, beginning with `/`.
+        uri: Option<String>,
+    },
+    /// With variables: evaluated for each request. The group is looked up by name, else the host is used as it is.
+    Variable(Template),
+}
+
+/// Settings that are inherited down to a location.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `proxy_set_header` in order; empty means nginx's two defaults. An empty value removes the header.
+    pub proxy_set_header: Arc<[(String, Template)]>,
+    /// `proxy_hide_header`, lower case, beside nginx's own (Date, Server, X-Pad, X-Accel-*).
+    pub proxy_hide_header: Arc<[String]>,
+    /// `proxy_pass_header`, lower case.
+    pub proxy_pass_header: Arc<[String]>,
+    /// `proxy_pass_request_headers` (on).
+    pub proxy_pass_request_headers: bool,
+    /// `proxy_pass_request_body` (on).
+    pub proxy_pass_request_body: bool,
+    /// `proxy_method`.
+    pub proxy_method: Option<Template>,
+    /// `proxy_connect_timeout` (60 s).
+    pub proxy_connect_timeout: Duration,
+    /// `proxy_read_timeout` (60 s).
+    pub proxy_read_timeout: Duration,
+    /// `proxy_send_timeout` (60 s).
+    pub proxy_send_timeout: Duration,
+    /// `proxy_redirect`.
+    pub proxy_redirect: ProxyRedirect,
+    /// `proxy_intercept_errors` (off).
+    pub proxy_intercept_errors: bool,
+    /// `proxy_bind ADDRESS | off`.
+    pub proxy_bind: Option<Template>,
+    /// `proxy_socket_keepalive` (off).
+    pub proxy_socket_keepalive: bool,
+    /// `proxy_ssl_*`.
+    pub proxy_ssl: Arc<ProxySsl>,
+    /// `add_header`.
+    pub add_header: Arc<[AddHeader]>,
+    /// `error_page`.
+    pub error_page: Arc<[ErrorPage]>,
+    /// `error_log` in force here; empty: that of the main context.
+    pub error_log: Arc<[ErrorLog]>,
+    /// `access_log` in force here; empty when off.
+    pub access_log: Arc<[AccessLog]>,
+    /// `client_max_body_size` (1 MiB); `None` is 0: no limit.
+    pub client_max_body_size: Option<u64>,
+    /// `client_body_timeout` (60 s).
+    pub client_body_timeout: Duration,
+    /// `send_timeout` (60 s).
+    pub send_timeout: Duration,
+    /// `keepalive_timeout` (75 s); zero: connections are not kept.
+    pub keepalive_timeout: Duration,
+    /// `keepalive_requests` (1000).
+    pub keepalive_requests: u64,
+    /// `lingering_timeout` (5 s).
+    pub lingering_timeout: Duration,
+    /// `server_tokens` (on).
+    pub server_tokens: bool,
+    /// `server_name_in_redirect` (off).
+    pub server_name_in_redirect: bool,
+    /// `port_in_redirect` (on).
+    pub port_in_redirect: bool,
+    /// `absolute_redirect` (on).
+    pub absolute_redirect: bool,
+    /// `tcp_nodelay` (on).
+    pub tcp_nodelay: bool,
+    /// `default_type` (text/plain), for `return` with text.
+    pub default_type: String,
+    /// `websocket_ping` (30s timeout=10s); `None` is off.
+    pub websocket_ping: Option<Ping>,
+    /// `websocket_max_message`; `None` is off.
+    pub websocket_max_message: Option<u64>,
+    /// `websocket_close_timeout` (5 s): how long the echo of a Close is awaited.
+    pub websocket_close_timeout: Duration,
+}
+
+/// `websocket_ping INTERVAL [timeout=TIME]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ping {
+    /// Silence after which an end is pinged.
+    pub interval: Duration,
+    /// How long its Pong may take; never more than the interval.
+    pub timeout: Duration,
+}
+
+/// `add_header NAME VALUE [always]`.
+#[derive(Debug, Clone)]
+pub struct AddHeader {
+    /// Name as written.
+    pub name: String,
+    /// Value; no header when empty.
+    pub value: Template,
+    /// `always`: whatever the status.
+    pub always: bool,
+}
+
+/// `error_page CODE... [=[CODE]] URI`.
+#[derive(Debug, Clone)]
+pub struct ErrorPage {
+    /// Statuses it stands for.
+    pub codes: Vec<u16>,
+    /// What becomes of the status.
+    pub answer: ErrorAnswer,
+    /// `@name`, a URI, or a URL to redirect to.
+    pub target: Template,
+}
+
+/// The status that an error page is sent with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorAnswer {
+    /// The status that failed.
+    Keep,
+    /// `=CODE`.
+    Code(u16),
+    /// `=`: whatever the page's own processing gives.
+    Page,
+}
+
+/// `proxy_redirect`.
+#[derive(Debug, Clone, Default)]
+pub enum ProxyRedirect {
+    /// `default`, also when not written: the URL of `proxy_pass` becomes the prefix of the location.
+    #[default]
+    Default,
+    /// `off`.
+    Off,
+    /// In order; the first that matches is applied.
+    Rules(Arc<[RedirectRule]>),
+}
+
+/// One `proxy_redirect FROM TO`.
+#[derive(Debug, Clone)]
+pub enum RedirectRule {
+    /// `default` beside others.
+    Default,
+    /// A prefix to replace.
+    Prefix(Template, Template),
+    /// A regular expression and its replacement.
+    Regex(regex::Regex, Template),
+}
+
+/// `proxy_ssl_*`.
+#[derive(Debug, Clone)]
+pub struct ProxySsl {
+    /// `proxy_ssl_verify` (off).
+    pub verify: bool,
+    /// `proxy_ssl_trusted_certificate`.
+    pub trusted: Option<Spanned<PathBuf>>,
+    /// `proxy_ssl_name` (`$proxy_host`).
+    pub name: Option<Template>,
+    /// `proxy_ssl_server_name` (off): whether SNI is sent.
+    pub server_name: bool,
+    /// `proxy_ssl_certificate` and its key.
+    pub certificate: Option<Certificate>,
+    /// `proxy_ssl_protocols`.
+    pub protocols: Protocols,
+    /// `proxy_ssl_session_reuse` (on).
+    pub session_reuse: bool,
+}
