@@ -1,0 +1,149 @@
+//! Pure: what is known of a request, as variables and routing see it.
+
+use std::sync::Arc;
+
+use core::net::IpAddr;
+use http::HeaderMap;
+
+/// Somebody's address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peer {
+    /// IP and port.
+    Ip(IpAddr, u16),
+    /// A Unix socket; nginx prints `unix:` for a client's.
+    Unix(String),
+}
+
+/// What holds for all requests of a connection.
+#[derive(Debug, Clone)]
+pub struct ConnectionFacts {
+    /// Serial number, `$connection`.
+    pub serial: u64,
+    /// The client.
+    pub remote: Peer,
+    /// The address that accepted it.
+    pub local: Peer,
+    /// When it was accepted, microseconds of the process's clock.
+    pub accepted_us: u64,
+    /// TLS, when there is any.
+    pub tls: Option<TlsFacts>,
+}
+
+/// What is known of a TLS connection.
+#[derive(Debug, Clone, Default)]
+pub struct TlsFacts {
+    /// `TLSv1.3`.
+    pub protocol: String,
+    /// OpenSSL's name of the suite, as nginx prints it.
+    pub cipher: String,
+    /// SNI.
+    pub server_name: Option<String>,
+    /// ALPN.
+    pub alpn: Option<String>,
+    /// Whether the session was resumed.
+    pub resumed: bool,
+}
+
+/// What is known of a request.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Its connection.
+    pub connection: Arc<ConnectionFacts>,
+    /// Number of the request on its connection, from 1.
+    pub number: u64,
+    /// Method as sent.
+    pub method: String,
+    /// Target of the request line as sent (`$request_uri`).
+    pub target: String,
+    /// `1` for HTTP/1.1, `0` for HTTP/1.0.
+    pub minor_version: u8,
+    /// Request headers.
+    pub headers: HeaderMap,
+    /// The normalised path (`$uri`); internal redirects change it.
+    pub uri: String,
+    /// Arguments after `?` (`$args`).
+    pub args: String,
+    /// `$host`: of the request line, else of the header, lower case, no port; else the server's first name.
+    pub host: String,
+    /// First name of the server chosen.
+    pub server_name: String,
+    /// `$1`..`$9` of the last regex that matched; index 0 is the whole match.
+    pub captures: Vec<Option<String>>,
+    /// Named captures of server name, location and maps so far.
+    pub named: Vec<(String, String)>,
+    /// `$request_id`, 32 hex digits.
+    pub request_id: String,
+    /// When the request head was read, microseconds of the process's clock.
+    pub started_us: u64,
+    /// When that was on the calendar, microseconds since 1970.
+    pub started_unix_us: u64,
+    /// Bytes of the request as received so far.
+    pub request_length: u64,
+    /// Host (with port as written) of `proxy_pass`, once that is known.
+    pub proxy_host: String,
+    /// Port of `proxy_pass`.
+    pub proxy_port: String,
+    /// What came of it so far.
+    pub outcome: Outcome,
+}
+
+/// What came of a request. All empty until it is known.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// Status sent to the client, 0 before.
+    pub status: u16,
+    /// Headers sent to the client.
+    pub sent: HeaderMap,
+    /// Headers received from the backend.
+    pub upstream: HeaderMap,
+    /// Bytes sent to the client with and without the head.
+    pub bytes_sent: u64,
+    /// See above.
+    pub body_bytes_sent: u64,
+    /// Whether the answer was sent whole.
+    pub completed: bool,
+    /// "Now" for `$request_time`, `$msec` and `$time_*`: microseconds of the process's clock.
+    pub now_us: u64,
+    /// The backends tried, in order.
+    pub tries: Vec<Try>,
+    /// What a tunnel did, once it has ended.
+    pub tunnel: Option<TunnelFacts>,
+}
+
+/// One try at a backend.
+#[derive(Debug, Clone, Default)]
+pub struct Try {
+    /// Its address as connected to.
+    pub address: String,
+    /// Status of its answer (502 and 504 stand for none).
+    pub status: u16,
+    /// Microseconds to connect; `None` when it never did.
+    pub connect_us: Option<u64>,
+    /// Microseconds to the head of its answer.
+    pub header_us: Option<u64>,
+    /// Microseconds to the end of its answer.
+    pub response_us: Option<u64>,
+    /// Bytes of its answer's body.
+    pub response_length: u64,
+    /// Bytes received from it and sent to it.
+    pub received: u64,
+    /// See above.
+    pub sent: u64,
+}
+
+/// What a tunnel did.
+#[derive(Debug, Clone, Default)]
+pub struct TunnelFacts {
+    /// Microseconds it was open.
+    pub duration_us: u64,
+    /// Messages from the client and to the client.
+    pub messages: [u64; 2],
+    /// Close code that ended it.
+    pub close_code: Option<u16>,
+    /// `client`, `backend` or `proxy`.
+    pub ended_by: &'static str,
+    /// Why, in words.
+    pub reason: String,
+    /// Mean ping round trips to client and backend, microseconds.
+    pub rtt_us: [Option<u64>; 2],
+}

@@ -1,0 +1,3 @@
+//! Request facts -> server, location, variables. Pure, all of it.
+
+pub mod facts;
