@@ -1,0 +1,29 @@
+//! The process's clock: microseconds since it started. Only this file asks the system for the time.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Microseconds since the first call in this process. Monotonic.
+pub fn now_us() -> u64 {
+    Instant::now().saturating_duration_since(origin()).as_micros() as u64
+}
+
+/// The tokio instant that stands for `us` of [`now_us`].
+pub fn instant(us: u64) -> tokio::time::Instant {
+    tokio::time::Instant::from_std(origin() + Duration::from_micros(us))
+}
+
+/// Microseconds since 1970.
+pub fn unix_us() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64
+}
+
+/// Microseconds of a duration.
+pub fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn origin() -> Instant {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    *ORIGIN.get_or_init(Instant::now)
+}

@@ -1,0 +1,124 @@
+//! Listening sockets.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::PathBuf;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, UnixListener};
+
+use super::Stream;
+
+/// A resolved address.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Endpoint {
+    /// IP and port.
+    Tcp(SocketAddr),
+    /// Path of a Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Endpoint::Tcp(address) => write!(f, "{address}"),
+            Endpoint::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A bound, listening socket.
+#[derive(Debug)]
+pub enum Listener {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A Unix socket; its file is removed when the listener goes.
+    Unix(UnixListener, PathBuf),
+}
+
+/// Options of a listening socket, in nginx's words.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// `backlog`; 511 when not given, as nginx.
+    pub backlog: Option<u32>,
+    /// `reuseport`.
+    pub reuseport: bool,
+    /// `ipv6only`.
+    pub ipv6only: bool,
+}
+
+/// Binds and listens. Must be called inside a tokio runtime.
+pub fn bind(endpoint: &Endpoint, options: Options) -> io::Result<Listener> {
+    let backlog = options.backlog.unwrap_or(511).min(i32::MAX as u32) as i32;
+    match endpoint {
+        Endpoint::Tcp(address) => {
+            let socket = Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
+            socket.set_reuse_address(true)?;
+            if options.reuseport {
+                socket.set_reuse_port(true)?;
+            }
+            if address.is_ipv6() {
+                socket.set_only_v6(options.ipv6only)?;
+            }
+            socket.set_nonblocking(true)?;
+            socket.bind(&(*address).into())?;
+            socket.listen(backlog)?;
+            TcpListener::from_std(socket.into()).map(Listener::Tcp)
+        }
+        Endpoint::Unix(path) => {
+            remove_stale(path)?;
+            let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+            socket.set_nonblocking(true)?;
+            socket.bind(&socket2::SockAddr::unix(path)?)?;
+            // nginx's mode: whoever reaches the folder may connect.
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+            socket.listen(backlog)?;
+            UnixListener::from_std(socket.into()).map(|l| Listener::Unix(l, path.clone()))
+        }
+    }
+}
+
+/// Removes the socket file of a process that died; one that still answers is left, and binding then fails.
+fn remove_stale(path: &PathBuf) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.file_type().is_socket() => match std::os::unix::net::UnixStream::connect(path) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+            _ => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+impl Listener {
+    /// Accepts one connection and says where it came from.
+    pub async fn accept(&self) -> io::Result<(Stream, Endpoint)> {
+        match self {
+            Listener::Tcp(tcp) => {
+                let (stream, peer) = tcp.accept().await?;
+                Ok((Stream::Tcp(stream), Endpoint::Tcp(peer)))
+            }
+            Listener::Unix(unix, _) => {
+                let (stream, _) = unix.accept().await?;
+                Ok((Stream::Unix(stream), Endpoint::Unix(PathBuf::new())))
+            }
+        }
+    }
+
+    /// The address it is bound to, with the port that the kernel chose.
+    pub fn local(&self) -> io::Result<Endpoint> {
+        match self {
+            Listener::Tcp(tcp) => tcp.local_addr().map(Endpoint::Tcp),
+            Listener::Unix(_, path) => Ok(Endpoint::Unix(path.clone())),
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Listener::Unix(_, path) = self {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! One stream type over TCP and Unix sockets.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
+
+use super::Endpoint;
+
+/// A connected socket.
+#[derive(Debug)]
+pub enum Stream {
+    /// TCP over IPv4 or IPv6.
+    Tcp(TcpStream),
+    /// A Unix socket.
+    Unix(UnixStream),
+}
+
+/// Connects to an endpoint, from `bind` when that is given (`proxy_bind`).
+pub async fn connect(to: &Endpoint, bind: Option<IpAddr>) -> io::Result<Stream> {
+    match to {
+        Endpoint::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+        Endpoint::Tcp(address) => {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            if let Some(ip) = bind {
+                socket.bind(SocketAddr::new(ip, 0))?;
+            }
+            let stream = socket.connect(*address).await?;
+            stream.set_nodelay(true)?;
+            Ok(Stream::Tcp(stream))
+        }
+    }
+}
+
+impl Stream {
+    /// The other end.
+    pub fn peer(&self) -> io::Result<Endpoint> {
+        match self {
+            Stream::Tcp(tcp) => tcp.peer_addr().map(Endpoint::Tcp),
+            Stream::Unix(_) => Ok(Endpoint::Unix(std::path::PathBuf::new())),
+        }
+    }
+
+    /// This end.
+    pub fn local(&self) -> io::Result<Endpoint> {
+        match self {
+            Stream::Tcp(tcp) => tcp.local_addr().map(Endpoint::Tcp),
+            Stream::Unix(unix) => Ok(Endpoint::Unix(
+                unix.local_addr()?.as_pathname().map(Into::into).unwrap_or_default(),
+            )),
+        }
+    }
+
+    /// How long sent bytes may stay unacknowledged before the kernel gives the connection up (TCP_USER_TIMEOUT).
+    /// Unix sockets have no such thing.
+    pub fn set_user_timeout(&self, timeout: Duration) {
+        if let Stream::Tcp(tcp) = self {
+            // Failing to set it costs only promptness.
+            let _ = SockRef::from(tcp).set_tcp_user_timeout(Some(timeout));
+        }
+    }
+
+    /// Turns on the kernel's keepalive probes (`so_keepalive`, `proxy_socket_keepalive`).
+    pub fn set_keepalive(&self) {
+        if let Stream::Tcp(tcp) = self {
+            let _ = SockRef::from(tcp).set_tcp_keepalive(&TcpKeepalive::new());
+        }
+    }
+
+    /// Turns Nagle's algorithm off: a message must not wait for the one before it.
+    pub fn set_nodelay(&self) {
+        if let Stream::Tcp(tcp) = self {
+            let _ = tcp.set_nodelay(true);
+        }
+    }
+}
+
+/// Forwards a poll method to whichever socket it is.
+macro_rules! either {
+    ($self:ident, $socket:ident => $call:expr) => {
+        match $self.get_mut() {
+            Stream::Tcp(socket) => {
+                let $socket = Pin::new(socket);
+                $call
+            }
+            Stream::Unix(socket) => {
+                let $socket = Pin::new(socket);
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        either!(self, socket => socket.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self, socket => socket.poll_write(cx, buf))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, socket => socket.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, socket => socket.poll_shutdown(cx))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, socket => socket.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,111 @@
+//! Certificates: read from PEM files, or made in memory where a configuration names none.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::CertifiedKey;
+
+/// Why a certificate cannot be used. Names the file.
+#[derive(Debug)]
+pub struct CertificateError {
+    /// The file at fault.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl fmt::Display for CertificateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.reason)
+    }
+}
+
+/// Reads a chain (leaf first) and its key, and checks that they belong together.
+pub fn load(chain: &Path, key: &Path) -> Result<Arc<CertifiedKey>, CertificateError> {
+    let fault = |path: &Path, reason: String| CertificateError { path: path.to_owned(), reason };
+    let text = std::fs::read(chain)
+        .map_err(|error| fault(chain, format!("cannot load the certificate: {error}")))?;
+    let certificates = CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| fault(chain, format!("this is not a PEM certificate: {error}")))?;
+    if certificates.is_empty() {
+        return Err(fault(chain, "no \"-----BEGIN CERTIFICATE-----\" in this file".into()));
+    }
+    let text =
+        std::fs::read(key).map_err(|error| fault(key, format!("cannot load the certificate key: {error}")))?;
+    let private = PrivateKeyDer::from_pem_slice(&text)
+        .map_err(|error| fault(key, format!("no usable private key in this file: {error}")))?;
+    CertifiedKey::from_der(certificates, private, &default_provider()).map(Arc::new).map_err(
+        |error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                fault(key, format!("this key does not belong to the certificate in {}", chain.display()))
+            }
+            rustls::Error::InvalidCertificate(error) => {
+                fault(chain, format!("the certificate does not parse: {error:?}"))
+            }
+            error => fault(key, format!("the key cannot be used: {error}")),
+        },
+    )
+}
+
+/// The chain of a PEM file, for `proxy_ssl_trusted_certificate`.
+pub(super) fn load_roots(path: &Path) -> Result<rustls::RootCertStore, CertificateError> {
+    let fault = |reason: String| CertificateError { path: path.to_owned(), reason };
+    let text = std::fs::read(path).map_err(|error| fault(format!("cannot load: {error}")))?;
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&text) {
+        let certificate = certificate.map_err(|error| fault(format!("not a PEM certificate: {error}")))?;
+        roots.add(certificate).map_err(|error| fault(format!("not usable as a root: {error}")))?;
+    }
+    if roots.is_empty() {
+        return Err(fault("no certificate in this file".into()));
+    }
+    Ok(roots)
+}
+
+/// A certificate for the given names, made in memory, that nobody trusts. Names that DNS does not know are left out.
+pub fn self_signed(names: &[String]) -> Result<Arc<CertifiedKey>, String> {
+    let mut wanted: Vec<String> = names.iter().filter(|n| is_dns_name(n)).cloned().collect();
+    wanted.extend(["localhost".into(), "127.0.0.1".into(), "::1".into()]);
+    let made = rcgen::generate_simple_self_signed(wanted).map_err(|error| error.to_string())?;
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    CertifiedKey::from_der(vec![made.cert.der().clone()], key, &default_provider())
+        .map(Arc::new)
+        .map_err(|error| error.to_string())
+}
+
+fn is_dns_name(name: &str) -> bool {
+    let plain = name.strip_prefix("*.").unwrap_or(name);
+    plain.contains(|c: char| c.is_ascii_alphanumeric())
+        && plain.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.')
+        && !plain.starts_with('.')
+        && !plain.ends_with('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_dns_names_go_into_a_made_certificate() {
+        for (name, good) in [
+            ("example.com", true),
+            ("*.example.com", true),
+            ("_", false),
+            ("", false),
+            (".example.com", false),
+            ("www.*", false),
+        ] {
+            assert_eq!(is_dns_name(name), good, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_made_even_when_no_name_fits() {
+        assert!(self_signed(&["_".into(), String::new()]).is_ok());
+    }
+}

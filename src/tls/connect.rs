@@ -1,0 +1,117 @@
+//! TLS towards backends (`proxy_ssl_*`).
+
+use std::io;
+use std::sync::Arc;
+
+use longwire_conf::model::ProxySsl;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio_rustls::{TlsConnector, TlsStream};
+
+use super::{CertificateError, Conn, certificate, load};
+use crate::net::Stream;
+
+/// Makes TLS connections to backends.
+#[derive(Clone)]
+pub struct Connector(TlsConnector);
+
+impl Connector {
+    /// Performs the handshake. `name` is what SNI and verification use (`proxy_ssl_name`).
+    pub async fn connect(&self, stream: Stream, name: &str) -> io::Result<Conn> {
+        let plain = name.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let name = ServerName::try_from(plain).map_err(|_| {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("\"{name}\" is no name that TLS can ask for: set proxy_ssl_name"),
+            )
+        })?;
+        let tls = self.0.connect(name, stream).await?;
+        Ok(Conn::Tls(Box::new(TlsStream::Client(tls))))
+    }
+}
+
+/// Builds a connector from `proxy_ssl_*`.
+pub fn connector(settings: &ProxySsl) -> Result<Connector, CertificateError> {
+    let provider = Arc::new(default_provider());
+    let mut versions = Vec::new();
+    if settings.protocols.tls13 {
+        versions.push(&rustls::version::TLS13);
+    }
+    if settings.protocols.tls12 {
+        versions.push(&rustls::version::TLS12);
+    }
+    let general = |reason: String| CertificateError { path: "proxy_ssl_*".into(), reason };
+    let verifier: Arc<dyn ServerCertVerifier> = match (&settings.trusted, settings.verify) {
+        (Some(file), true) => {
+            let roots = Arc::new(certificate::load_roots(&file.value)?);
+            WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
+                .build()
+                .map_err(|error| general(error.to_string()))?
+        }
+        (None, true) => {
+            return Err(general("proxy_ssl_verify needs proxy_ssl_trusted_certificate".into()));
+        }
+        (_, false) => Arc::new(Unverified(provider.signature_verification_algorithms)),
+    };
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&versions)
+        .map_err(|error| general(error.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match &settings.certificate {
+        None => builder.with_no_client_auth(),
+        Some(pair) => {
+            let key = load(&pair.chain.value, &pair.key.value)?;
+            builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)))
+        }
+    };
+    config.enable_sni = settings.server_name;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if !settings.session_reuse {
+        config.resumption = Resumption::disabled();
+    }
+    Ok(Connector(TlsConnector::from(Arc::new(config))))
+}
+
+/// `proxy_ssl_verify off`, nginx's default: any certificate will do, but the signature must be its own.
+#[derive(Debug)]
+struct Unverified(WebPkiSupportedAlgorithms);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
+}

@@ -1,0 +1,145 @@
+//! One stream type, with TLS on it or without.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::TlsStream;
+
+use crate::net::Stream;
+
+/// A connection to a client or a backend.
+#[derive(Debug)]
+pub enum Conn {
+    /// Without TLS.
+    Plain(Stream),
+    /// With TLS.
+    Tls(Box<TlsStream<Stream>>),
+}
+
+/// What a TLS handshake agreed on.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// `TLSv1.3`.
+    pub protocol: &'static str,
+    /// OpenSSL's name of the suite.
+    pub cipher: String,
+    /// SNI, as the server saw it.
+    pub server_name: Option<String>,
+    /// ALPN.
+    pub alpn: Option<String>,
+    /// Whether it was resumed.
+    pub resumed: bool,
+}
+
+impl Conn {
+    /// The socket under it.
+    pub fn socket(&self) -> &Stream {
+        match self {
+            Conn::Plain(stream) => stream,
+            Conn::Tls(tls) => tls.get_ref().0,
+        }
+    }
+
+    /// What the TLS handshake agreed on.
+    pub fn session(&self) -> Option<Session> {
+        let Conn::Tls(tls) = self else { return None };
+        let common = tls.get_ref().1;
+        let server_name = match tls.as_ref() {
+            TlsStream::Server(server) => server.get_ref().1.server_name().map(str::to_owned),
+            TlsStream::Client(_) => None,
+        };
+        Some(Session {
+            protocol: match common.protocol_version() {
+                Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+                _ => "TLSv1.3",
+            },
+            cipher: common.negotiated_cipher_suite().map(|s| openssl_name(s.suite())).unwrap_or_default(),
+            server_name,
+            alpn: common.alpn_protocol().map(|p| String::from_utf8_lossy(p).into_owned()),
+            resumed: common.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+        })
+    }
+}
+
+/// OpenSSL's name for a suite: what nginx prints as `$ssl_cipher`.
+fn openssl_name(suite: rustls::CipherSuite) -> String {
+    let name = suite.as_str().unwrap_or_default();
+    if let Some(rest) = name.strip_prefix("TLS13_") {
+        return format!("TLS_{rest}");
+    }
+    let name = name.trim_start_matches("TLS_").replace("_WITH_", "_").replace("AES_", "AES");
+    name.replace("CHACHA20_POLY1305_SHA256", "CHACHA20_POLY1305").replace('_', "-")
+}
+
+/// Forwards a poll method to whichever stream it is.
+macro_rules! either {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match $self.get_mut() {
+            Conn::Plain(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+            Conn::Tls(stream) => {
+                let $stream = Pin::new(stream.as_mut());
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Conn {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Conn {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self, stream => stream.poll_write(cx, buf))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_shutdown(cx))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, stream => stream.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Conn::Plain(stream) => stream.is_write_vectored(),
+            Conn::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::CipherSuite;
+
+    #[test]
+    fn suites_are_named_as_openssl_does() {
+        for (suite, name) in [
+            (CipherSuite::TLS13_AES_256_GCM_SHA384, "TLS_AES_256_GCM_SHA384"),
+            (CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, "ECDHE-RSA-AES128-GCM-SHA256"),
+            (
+                CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+                "ECDHE-ECDSA-CHACHA20-POLY1305",
+            ),
+        ] {
+            assert_eq!(openssl_name(suite), name);
+        }
+    }
+}
