@@ -1,1 +1,43 @@
-//! x
+//! WebSocket (RFC 6455) as a proxy between two ends sees it: bytes, frames and time, without any I/O.
+//!
+//! No socket, no clock and no randomness live here: bytes, [`Time`] and random bytes are arguments. A driver reads
+//! from its two sockets, hands what it read to a [`Tunnel`], and writes what the tunnel says.
+//!
+//! The floors, ground floor first: [`close`] and [`frame`] are the bytes; [`scanner`] follows the frames of one
+//! direction; [`timer`] holds the deadlines; [`tunnel`] joins two directions; [`handshake`] stands beside them.
+//!
+//! | word      | meaning                                                                                  |
+//! |-----------|------------------------------------------------------------------------------------------|
+//! | end, side | one of the two peers of a tunnel: the client (browser, app) or the backend (server)      |
+//! | direction | the bytes from one end to the other; the direction of an end is what that end sends      |
+//! | boundary  | a place in a direction between two frames, the only place where a frame of ours may land |
+//! | held      | bytes that were read but not passed on yet: part of a header, or a pong that may be ours |
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod close;
+pub mod frame;
+pub mod handshake;
+mod judge;
+mod outcome;
+mod ping;
+mod plan;
+mod save;
+pub mod scanner;
+mod side;
+pub mod timer;
+pub mod tunnel;
+
+pub use close::CloseCode;
+pub use frame::Violation;
+pub use outcome::{Cause, Outcome, Rtt, SideStats, Stats};
+pub use plan::{OwnFrame, Plan, Segment};
+pub use save::RestoreError;
+pub use side::{Pair, Party, Side};
+pub use timer::Time;
+pub use tunnel::{Options, Ping, SideState, Tunnel};

@@ -1,0 +1,259 @@
+//! What follows for a tunnel from what happened: signs of life, pings, and every way to end.
+
+use crate::close::CloseCode;
+use crate::frame::Header;
+use crate::outcome::{Cause, Outcome};
+use crate::plan::OwnFrame;
+use crate::scanner::Payload;
+use crate::side::{Pair, Party, Side};
+use crate::timer::{Time, Timer};
+use crate::tunnel::{Life, Tunnel};
+
+/// Signs of life, and asking for them.
+impl Tunnel {
+    /// Bytes came from this end.
+    pub(crate) fn heard(&mut self, from: Side, bytes: usize, now: Time) {
+        self.stats[from].bytes += bytes as u64;
+        if self.ends[from].life != Life::Open {
+            return;
+        }
+        self.timers.set(Timer::Idle, now.after(self.options.idle_us));
+        if let Some(ping) = self.options.ping.filter(|_| self.may_ping(from)) {
+            let pinger = &mut self.ends[from].pinger;
+            pinger.due = false;
+            let timer = if pinger.is_judged() { Timer::Pong(from) } else { Timer::Ping(from) };
+            self.timers.set(timer, now.after(ping.interval_us));
+        }
+    }
+
+    /// An end took bytes after it had been blocked: its TCP is alive.
+    pub(crate) fn progressed(&mut self, to: Side, now: Time) {
+        self.timers.extend(Timer::Idle, now.after(self.options.idle_us));
+        if let Some(ping) = self.options.ping {
+            self.timers.extend(Timer::Pong(to), now.after(ping.interval_us));
+        }
+    }
+
+    /// Nothing of ours goes to an end that sent a Close or was sent one.
+    fn may_ping(&self, to: Side) -> bool {
+        self.ends[to].life == Life::Open && self.first_close.is_none()
+    }
+
+    pub(crate) fn send_ping(
+        &mut self,
+        to: Side,
+        now: Time,
+        random: &mut impl FnMut() -> [u8; 12],
+    ) -> Option<OwnFrame> {
+        let ping = self.options.ping?;
+        let (payload, mask) = split(random());
+        let pinger = &mut self.ends[to].pinger;
+        let payload = pinger.send(payload, now);
+        if pinger.is_judged() {
+            self.timers.stop(Timer::Ping(to));
+            self.timers.set(Timer::Pong(to), now.after(ping.timeout_us));
+        } else {
+            self.timers.set(Timer::Ping(to), now.after(ping.interval_us));
+        }
+        self.stats[to].pings += 1;
+        Some(OwnFrame::ping(payload, mask_for(to, mask)))
+    }
+
+    /// A pong of ours came.
+    pub(crate) fn answered(&mut self, from: Side, payload: Payload, now: Time) {
+        self.stats[from].pongs += 1;
+        if let Some(us) = self.ends[from].pinger.answer(payload, now) {
+            self.stats[from].rtt.add(us);
+        }
+        if let Some(ping) =
+            self.options.ping.filter(|_| self.may_ping(from) && self.ends[from].pinger.out.is_none())
+        {
+            self.timers.stop(Timer::Pong(from));
+            self.timers.set(Timer::Ping(from), now.after(ping.interval_us));
+        }
+    }
+
+    /// A frame began.
+    pub(crate) fn count(&mut self, from: Side, header: Option<Header>) {
+        match header {
+            Some(header) if header.opcode.is_control() => self.stats[from].control += 1,
+            Some(header) if header.fin => self.stats[from].messages += 1,
+            _ => {}
+        }
+    }
+
+    /// A timer ran out.
+    pub(crate) fn expired(&mut self, timer: Timer, now: Time) {
+        match timer {
+            Timer::Write(side) => self.left(side, Life::Drop, Cause::WriteBlocked, now),
+            Timer::Pong(side) if self.ends[side.other()].blocked => {
+                // Nobody reads what this end sends, so it cannot be blamed.
+                let wait = self.options.ping.map_or(0, |ping| ping.timeout_us.max(1));
+                self.timers.set(timer, now.after(wait));
+            }
+            Timer::Pong(side) => self.left(side, Life::Drop, Cause::DeadPeer, now),
+            Timer::Idle => self.close(CloseCode::GOING_AWAY, Cause::Idle, now),
+            Timer::Ping(side) => self.ping_due(side, now),
+            Timer::Close(side) => self.settle(side, Life::Finish, now),
+        }
+    }
+
+    fn ping_due(&mut self, side: Side, now: Time) {
+        let Some(ping) = self.options.ping else { return };
+        if self.ends[side.other()].blocked {
+            // Its silence is ours: we do not read from it.
+            self.timers.set(Timer::Ping(side), now.after(ping.interval_us));
+            return;
+        }
+        self.ends[side].pinger.due = true;
+        // No boundary may come for long. Looking again this soon keeps the clock from ever moving earlier by a read
+        // that brings the boundary.
+        self.timers.set(Timer::Ping(side), now.after(ping.timeout_us.max(1)));
+    }
+}
+
+/// The ways to end.
+impl Tunnel {
+    /// A Close frame, or what broke the rules, was the last that will be followed from this end.
+    pub(crate) fn closed(&mut self, from: Side, now: Time) {
+        let to = from.other();
+        let first = *self.first_close.get_or_insert(from);
+        for side in Side::BOTH {
+            self.ends[side].pinger.stop();
+            self.timers.stop(Timer::Ping(side));
+            self.timers.stop(Timer::Pong(side));
+        }
+        if self.ending.is_none() {
+            if self.ends[to].scanner.is_over() {
+                self.end(
+                    first.into(),
+                    Cause::Closed,
+                    Pair { client: Life::Closed, backend: Life::Closed },
+                    now,
+                );
+            }
+            return;
+        }
+        self.note_codes();
+        if self.ends[from].life == Life::Sent {
+            self.settle(from, Life::Finish, now);
+        }
+        if let Life::Due(_) = self.ends[to].life {
+            self.settle(to, Life::Sent, now); // the application's Close went there before ours could
+        }
+    }
+
+    /// This end sent what must not pass.
+    pub(crate) fn faulted(&mut self, from: Side, cause: Cause, now: Time) {
+        if self.ending.is_some() {
+            if self.ends[from].life == Life::Sent {
+                self.settle(from, Life::Finish, now);
+            }
+            return;
+        }
+        let code = if cause == Cause::MessageTooBig { CloseCode::TOO_BIG } else { CloseCode::PROTOCOL_ERROR };
+        let mut lives = Pair { client: Life::Due(code), backend: Life::Due(code) };
+        lives[from.other()] = Life::Due(gone(from));
+        self.end(from.into(), cause, lives, now);
+    }
+
+    /// This end will send nothing more: end of stream, error, or found dead.
+    pub(crate) fn left(&mut self, from: Side, life: Life, cause: Cause, now: Time) {
+        let to = from.other();
+        // A frame that began towards the other end stays unfinished, so that no Close can follow it.
+        let whole = self.ends[from].scanner.at_boundary();
+        if self.ending.is_some() {
+            self.settle(from, life, now);
+            if self.ends[to].life == Life::Closed || (matches!(self.ends[to].life, Life::Due(_)) && !whole) {
+                self.settle(to, Life::Finish, now);
+            }
+            return;
+        }
+        let farewell =
+            if self.ends[from].scanner.is_over() || !whole { Life::Finish } else { Life::Due(gone(from)) };
+        let (by, cause) = match (self.first_close, cause) {
+            (Some(first), Cause::Fin | Cause::Reset) => (first, Cause::Closed),
+            _ => (from, cause),
+        };
+        let mut lives = Pair { client: life, backend: life };
+        lives[to] = farewell;
+        self.end(by.into(), cause, lives, now);
+    }
+
+    /// The end is decided.
+    pub(crate) fn end(&mut self, ended_by: Party, cause: Cause, lives: Pair<Life>, now: Time) {
+        self.ending = Some(Outcome { ended_by, cause, code_from: [None; 2], code_to: [None; 2] });
+        self.note_codes();
+        self.timers.stop(Timer::Idle);
+        for side in Side::BOTH {
+            self.ends[side].pinger.stop();
+            self.timers.stop(Timer::Ping(side));
+            self.timers.stop(Timer::Pong(side));
+            self.settle(side, lives[side], now);
+        }
+    }
+
+    /// An end enters the next part of its life.
+    pub(crate) fn settle(&mut self, side: Side, life: Life, now: Time) {
+        let close_passed = self.ends[side.other()].scanner.close_code().is_some();
+        let over = self.ends[side].scanner.is_over();
+        let life = match life {
+            _ if self.ends[side].life == Life::Drop => Life::Drop,
+            // The application's Close went there: that is the one which it answers.
+            Life::Due(_) | Life::Sent if close_passed && over => Life::Finish,
+            Life::Due(_) if close_passed => Life::Sent,
+            Life::Sent if over => Life::Finish,
+            life => life,
+        };
+        self.ends[side].life = life;
+        match life {
+            Life::Finish | Life::Drop => {
+                self.timers.stop(Timer::Close(side));
+                self.timers.stop(Timer::Write(side));
+            }
+            _ => self.timers.set(Timer::Close(side), now.after(self.options.close_us)),
+        }
+    }
+
+    pub(crate) fn send_close(
+        &mut self,
+        to: Side,
+        code: CloseCode,
+        now: Time,
+        random: &mut impl FnMut() -> [u8; 12],
+    ) -> OwnFrame {
+        let (_, mask) = split(random());
+        let reason = self.ending.map_or("", |ending| ending.reason_for(to));
+        if let Some(ending) = &mut self.ending {
+            ending.code_to[to.index()] = Some(code.0);
+        }
+        self.settle(to, Life::Sent, now);
+        OwnFrame::close(code, reason, mask_for(to, mask))
+    }
+
+    fn note_codes(&mut self) {
+        let codes = Side::BOTH.map(|side| self.ends[side].scanner.close_code().map(|code| code.0));
+        if let Some(ending) = &mut self.ending {
+            ending.code_from = codes;
+        }
+    }
+}
+
+/// What the other end is told when this one is gone.
+fn gone(side: Side) -> CloseCode {
+    match side {
+        Side::Client => CloseCode::GOING_AWAY,
+        Side::Backend => CloseCode::BAD_GATEWAY,
+    }
+}
+
+/// Payload and mask of a frame of ours.
+fn split(random: [u8; 12]) -> (Payload, [u8; 4]) {
+    let [a, b, c, d, e, f, g, h, mask @ ..] = random;
+    ([a, b, c, d, e, f, g, h], mask)
+}
+
+/// A backend takes us for a client, whose frames are masked (section 5.1).
+fn mask_for(to: Side, mask: [u8; 4]) -> Option<[u8; 4]> {
+    (to == Side::Backend).then_some(mask)
+}

@@ -1,0 +1,306 @@
+//! A tunnel as bytes, for a successor process or a successor of the code.
+//!
+//! One version byte, then every field in order, numbers little-endian, times as distances from a `now`. A new field
+//! means a new version; whoever reads it still reads the old ones.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::close::CloseCode;
+use crate::frame::{MAX_HEADER, Violation};
+use crate::outcome::{Cause, Outcome, Rtt, SideStats};
+use crate::ping::{Out, Pinger};
+use crate::scanner::{Closing, Held, Over, Rules, Scanner};
+use crate::side::{Pair, Party, Side};
+use crate::timer::{Time, Timer, Timers};
+use crate::tunnel::{End, Life, Options, Ping, Tunnel};
+
+/// The version that is written.
+const VERSION: u8 = 1;
+
+/// Why saved bytes are not a tunnel.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum RestoreError {
+    /// Written by a version that this one does not know.
+    Version(u8),
+    /// The bytes end too early.
+    Truncated,
+    /// Bytes follow the tunnel.
+    Excess,
+    /// A value that no tunnel has; says which.
+    Invalid(&'static str),
+}
+
+impl fmt::Display for RestoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RestoreError::Version(found) => {
+                write!(f, "tunnel was saved in format {found}, this program reads format {VERSION}")
+            }
+            RestoreError::Truncated => f.write_str("saved tunnel ends too early"),
+            RestoreError::Excess => f.write_str("saved tunnel is followed by bytes that belong to nothing"),
+            RestoreError::Invalid(what) => write!(f, "saved tunnel has an impossible {what}"),
+        }
+    }
+}
+
+impl core::error::Error for RestoreError {}
+
+pub(crate) fn save(tunnel: &Tunnel, now: Time) -> Vec<u8> {
+    let mut w = Writer { now, bytes: Vec::with_capacity(512) };
+    w.u8(VERSION);
+    tunnel.write(&mut w);
+    w.bytes
+}
+
+pub(crate) fn restore(bytes: &[u8], now: Time) -> Result<Tunnel, RestoreError> {
+    let mut r = Reader { now, bytes };
+    match u8::read(&mut r)? {
+        VERSION => {}
+        other => return Err(RestoreError::Version(other)),
+    }
+    let tunnel = Tunnel::read(&mut r)?;
+    if r.bytes.is_empty() { Ok(tunnel) } else { Err(RestoreError::Excess) }
+}
+
+struct Writer {
+    now: Time,
+    bytes: Vec<u8>,
+}
+
+impl Writer {
+    fn u8(&mut self, value: u8) {
+        self.bytes.push(value);
+    }
+}
+
+struct Reader<'a> {
+    now: Time,
+    bytes: &'a [u8],
+}
+
+impl Reader<'_> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], RestoreError> {
+        let (array, rest) = self.bytes.split_first_chunk::<N>().ok_or(RestoreError::Truncated)?;
+        self.bytes = rest;
+        Ok(*array)
+    }
+}
+
+/// A value that is saved and comes back.
+trait Saved: Sized {
+    fn write(&self, w: &mut Writer);
+    fn read(r: &mut Reader<'_>) -> Result<Self, RestoreError>;
+}
+
+macro_rules! saved_numbers {
+    ($($number:ty),*) => {$(
+        impl Saved for $number {
+            fn write(&self, w: &mut Writer) {
+                w.bytes.extend_from_slice(&self.to_le_bytes());
+            }
+
+            fn read(r: &mut Reader<'_>) -> Result<Self, RestoreError> {
+                r.array().map(<$number>::from_le_bytes)
+            }
+        }
+    )*};
+}
+
+saved_numbers!(u8, u16, u64, i64);
+
+/// A struct as its fields, in order.
+macro_rules! saved_structs {
+    ($($name:ident { $($field:ident),* })*) => {$(
+        impl Saved for $name {
+            fn write(&self, w: &mut Writer) {
+                $(self.$field.write(w);)*
+            }
+
+            fn read(r: &mut Reader<'_>) -> Result<Self, RestoreError> {
+                Ok($name { $($field: Saved::read(r)?),* })
+            }
+        }
+    )*};
+}
+
+saved_structs! {
+    Tunnel { options, ends, timers, stats, first_close, ending }
+    Options { ping, idle_us, write_us, close_us, max_message, rsv }
+    Ping { interval_us, timeout_us }
+    End { scanner, pinger, life, blocked }
+    Scanner { rules, held, left, message, closing, over }
+    Rules { from, rsv, max_message }
+    Closing { code, seen }
+    Pinger { due, out, late, answered }
+    Out { payload, sent, repeated }
+    Outcome { ended_by, cause, code_from, code_to }
+    SideStats { bytes, messages, control, pings, pongs, rtt }
+    Rtt { count, last, min, max, sum }
+}
+
+/// An enum as a number for its variant, then what the variant holds.
+macro_rules! saved_enums {
+    ($($name:ident { $($tag:literal => $variant:ident $(($inner:ident))?),* $(,)? })*) => {$(
+        impl Saved for $name {
+            fn write(&self, w: &mut Writer) {
+                match self {
+                    $($name::$variant $(($inner))? => {
+                        w.u8($tag);
+                        $($inner.write(w);)?
+                    })*
+                }
+            }
+
+            fn read(r: &mut Reader<'_>) -> Result<Self, RestoreError> {
+                Ok(match u8::read(r)? {
+                    $($tag => $name::$variant $({
+                        0: { let $inner = Saved::read(r)?; $inner }
+                    })?,)*
+                    _ => return Err(RestoreError::Invalid(stringify!($name))),
+                })
+            }
+        }
+    )*};
+}
+
+saved_enums! {
+    Side { 0 => Client, 1 => Backend }
+    Party { 0 => Client, 1 => Backend, 2 => Proxy }
+    Life { 0 => Open, 1 => Due(code), 2 => Sent, 3 => Closed, 4 => Finish, 5 => Drop }
+    Over { 0 => Closed(code), 1 => Broken }
+    Cause {
+        0 => Closed,
+        1 => Fin,
+        2 => Reset,
+        3 => DeadPeer,
+        4 => Idle,
+        5 => WriteBlocked,
+        6 => ProtocolViolation(violation),
+        7 => MessageTooBig,
+        8 => Shutdown,
+        9 => Drain,
+        10 => Operator,
+    }
+}
+
+impl Saved for bool {
+    fn write(&self, w: &mut Writer) {
+        w.u8((*self).into());
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, RestoreError> {
+        match u8::read(r)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(RestoreError::Invalid("flag")),
+        }
+    }
+}
+
+impl<T: Saved> Saved for Option<T> {
+    fn write(&self, w: &mut Writer) {
+        self.is_some().write(w);
+        if let Some(value) = self {
+            value.write(w);
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, RestoreError> {
+        if bool::read(r)? { T::read(r).map(Some) } else { Ok(None) }
+    }
+}
+
+impl<T: Saved + Copy + Default, const N: usize> Saved for [T; N] {
+    fn write(&self, w: &mut Writer) {
+        self.iter().for_each(|value| value.write(w));
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, RestoreError> {
+        let mut array = [T::default(); N];
+        for value in &mut array {
+            *value = T::read(r)?;
+        }
+        Ok(array)
+    }
+}
+
+impl<T: Saved> Saved for Pair<T> {
+    fn write(&self, w: &mut Writer) {
+        self.client.write(w);
+        self.backend.write(w);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, RestoreError> {
+        Ok(Pair { client: T::read(r)?, backend: T::read(r)? })
+    }
+}
+
+impl Saved for Time {
+    fn write(&self, w: &mut Writer) {
+        let distance = i128::from(self.0) - i128::from(w.now.0);
+        let clamped = distance.clamp(i64::MIN.into(), i64::MAX.into());
+        (clamped as i64).write(w); // fits after the clamp
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, RestoreError> {
+        let distance = i64::read(r)?;
+        Ok(Time(r.now.0.saturating_add_signed(distance)))
+    }
+}
+
+impl Saved for Timers {
+    fn write(&self, w: &mut Writer) {
+        Timer::ALL.iter().for_each(|&timer| self.at(timer).write(w));
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, RestoreError> {
+        let mut timers = Timers::default();
+        for timer in Timer::ALL {
+            if let Some(at) = Saved::read(r)? {
+                timers.set(timer, at);
+            }
+        }
+        Ok(timers)
+    }
+}
+
+impl Saved for CloseCode {
+    fn write(&self, w: &mut Writer) {
+        self.0.write(w);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, RestoreError> {
+        u16::read(r).map(CloseCode)
+    }
+}
+
+impl Saved for Violation {
+    fn write(&self, w: &mut Writer) {
+        let place = Violation::ALL.iter().position(|violation| violation == self);
+        w.u8(place.unwrap_or_default() as u8);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, RestoreError> {
+        let place = usize::from(u8::read(r)?);
+        Violation::ALL.get(place).copied().ok_or(RestoreError::Invalid("Violation"))
+    }
+}
+
+impl Saved for Held {
+    fn write(&self, w: &mut Writer) {
+        w.u8(self.len);
+        self.bytes.write(w);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, RestoreError> {
+        let len = u8::read(r)?;
+        let bytes = <[u8; MAX_HEADER]>::read(r)?;
+        // 14 held bytes would be a header that is complete.
+        if usize::from(len) < MAX_HEADER {
+            Ok(Held { bytes, len })
+        } else {
+            Err(RestoreError::Invalid("held length"))
+        }
+    }
+}
