@@ -86,8 +86,8 @@ impl Tunnel {
     pub(crate) fn expired(&mut self, timer: Timer, now: Time) {
         match timer {
             Timer::Write(side) => self.left(side, Life::Drop, Cause::WriteBlocked, now),
-            Timer::Pong(side) if self.ends[side.other()].blocked => {
-                // Nobody reads what this end sends, so it cannot be blamed.
+            Timer::Pong(side) if self.is_blocked() => {
+                // Either nobody reads what this end sends, or the ping has not reached it: the write timer judges.
                 let wait = self.options.ping.map_or(0, |ping| ping.timeout_us.max(1));
                 self.timers.set(timer, now.after(wait));
             }
@@ -96,6 +96,11 @@ impl Tunnel {
             Timer::Ping(side) => self.ping_due(side, now),
             Timer::Close(side) => self.settle(side, Life::Finish, now),
         }
+    }
+
+    /// An end takes nothing more for now.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.ends[Side::Client].blocked || self.ends[Side::Backend].blocked
     }
 
     fn ping_due(&mut self, side: Side, now: Time) {
@@ -114,7 +119,7 @@ impl Tunnel {
 
 /// The ways to end.
 impl Tunnel {
-    /// A Close frame, or what broke the rules, was the last that will be followed from this end.
+    /// The Close frame of this end has passed completely.
     pub(crate) fn closed(&mut self, from: Side, now: Time) {
         let to = from.other();
         let first = *self.first_close.get_or_insert(from);

@@ -268,7 +268,7 @@ impl Tunnel {
         }
         match self.ends[to].life {
             Life::Due(code) => Some(self.send_close(to, code, now, random)),
-            _ if self.ends[Side::Client].blocked || self.ends[Side::Backend].blocked => None,
+            _ if self.is_blocked() => None,
             _ => self.send_ping(to, now, random),
         }
     }
