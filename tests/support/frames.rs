@@ -180,6 +180,15 @@ impl Conn {
         }
     }
 
+    /// Stays silent but for pongs until this many more pings were answered.
+    pub fn answer_pings(&mut self, count: usize) {
+        for _ in 0..count {
+            let frame = self.try_read_raw_frame().expect("a ping, not the end of the stream");
+            assert_eq!(frame.opcode, PING, "{frame:?}");
+            self.send_frame(&Frame::new(PONG, &frame.payload));
+        }
+    }
+
     pub fn read_frame(&mut self) -> Frame {
         self.try_read_frame().expect("a frame, not the end of the stream")
     }

@@ -1,7 +1,7 @@
 //! What the black-box tests stand on: the program in a process of its own, raw peers, and bounded waits.
 //!
 //! Nothing here waits for a fixed time. Everything waits for the thing itself, and gives up after [`WAIT`].
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this module")]
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "each test binary uses its own part of this module")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 pub mod backend;
@@ -251,6 +251,19 @@ impl Drop for Longwire {
             assert!(!log.contains("panicked"), "the program panicked:\n{log}");
         }
     }
+}
+
+/// A connection that ended in time, not at once and not after an age.
+pub fn between(took: Duration, least_ms: u64, most_ms: u64) {
+    let (least, most) = (Duration::from_millis(least_ms), Duration::from_millis(most_ms));
+    assert!((least..most).contains(&took), "took {took:?}, expected {least:?} to {most:?}");
+}
+
+/// The seed of a random test: a new one each time, or the one in LONGWIRE_SEED. A failing test prints it.
+pub fn seed() -> u64 {
+    let seed = std::env::var("LONGWIRE_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    println!("seed: LONGWIRE_SEED={seed}");
+    seed
 }
 
 /// Waits until something holds that no event announces, looking again every few milliseconds.
