@@ -235,7 +235,8 @@ mod tests {
         assert_eq!(check(&[key, key, version]), Err(400));
         assert_eq!(check(&[("sec-websocket-key", "c2hvcnQ="), version]), Err(400));
         assert_eq!(check(&[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ"), version]), Err(400));
-        let fault = |method, minor| check_request(method, minor, look_up(&[key, version])).unwrap_err();
+        let fault =
+            |method, minor| check_request(method, minor, look_up(&[key, version])).expect_err("a fault");
         assert_eq!(fault("POST", 1), RequestFault::Method("POST".into()));
         assert_eq!(
             fault("GET", 0).to_string(),
@@ -264,7 +265,8 @@ mod tests {
 
     #[test]
     fn a_bad_answer_says_what_was_expected_and_what_came() {
-        let says = |request: &Headers, changed: &Headers| answer(request, changed).unwrap_err().to_string();
+        let says =
+            |request: &Headers, changed: &Headers| answer(request, changed).expect_err("a fault").to_string();
         assert_eq!(
             says(&[], &[("upgrade", "h2c")]),
             "backend answered 101 with Upgrade \"h2c\", expected \"websocket\""

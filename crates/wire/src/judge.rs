@@ -86,7 +86,7 @@ impl Tunnel {
     pub(crate) fn expired(&mut self, timer: Timer, now: Time) {
         match timer {
             Timer::Write(side) => self.left(side, Life::Drop, Cause::WriteBlocked, now),
-            Timer::Pong(side) if self.is_blocked() => {
+            Timer::Pong(_) if self.is_blocked() => {
                 // Either nobody reads what this end sends, or the ping has not reached it: the write timer judges.
                 let wait = self.options.ping.map_or(0, |ping| ping.timeout_us.max(1));
                 self.timers.set(timer, now.after(wait));

@@ -1,0 +1,255 @@
+//! Two simulated ends speak at random through a tunnel: nothing is lost, nothing of ours leaks, nothing is broken.
+//! `LONGWIRE_SEED=n` repeats a failure.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::collections::VecDeque;
+
+use longwire_wire::frame::{Header, MAX_HEADER, OpCode, apply_mask};
+use longwire_wire::*;
+use support::*;
+
+/// An end with its application.
+struct End {
+    side: Side,
+    /// What it says is cut anywhere, so a frame may be partly out.
+    pending: VecDeque<u8>,
+    /// All that its application has said, and its frames that have been begun.
+    said: Vec<u8>,
+    /// All that arrived from the other application, without our pings.
+    heard: Vec<u8>,
+    /// Pings of ours that it has not answered.
+    pings: Vec<Vec<u8>>,
+    /// It answers every ping at once, unless it never answers.
+    answers: bool,
+    in_message: bool,
+}
+
+impl End {
+    fn new(side: Side, answers: bool) -> End {
+        let (pending, said, heard, pings) = Default::default();
+        End { side, pending, said, heard, pings, answers, in_message: false }
+    }
+
+    /// Begins one more frame of its application.
+    fn speak(&mut self, rng: &mut fastrand::Rng, payloads: &[[u8; 8]]) {
+        let control = [OpCode::Ping, OpCode::Pong][rng.usize(..2)];
+        let (fin, opcode) = match rng.u8(..10) {
+            0..3 => (true, control),
+            _ if self.in_message => (rng.bool(), OpCode::Continuation),
+            _ => (rng.bool(), if rng.bool() { OpCode::Text } else { OpCode::Binary }),
+        };
+        let mut payload = vec![0; length(rng, opcode.is_control())];
+        rng.fill(&mut payload);
+        if opcode == OpCode::Pong
+            && let Some(ours) = payloads.last().filter(|_| rng.bool())
+        {
+            payload = nearly(rng, ours);
+        }
+        if !opcode.is_control() {
+            self.in_message = !fin;
+        }
+        let frame = random_frame(rng, self.side, fin, opcode, payload);
+        self.said.extend(&frame);
+        self.pending.extend(frame);
+    }
+
+    /// Answers our pings, at the end of the frame that is out.
+    fn answer(&mut self) {
+        for payload in std::mem::take(&mut self.pings) {
+            if self.answers {
+                self.pending.extend(pong(self.side, &payload));
+            }
+        }
+    }
+
+    /// Looks at what the tunnel wrote.
+    fn listen(&mut self, wire: &mut Vec<u8>, payloads: &[[u8; 8]]) {
+        let (seen, rest) = frames(wire);
+        let rest = rest.len();
+        for frame in seen {
+            if frame.opcode == OpCode::Ping && payloads.iter().any(|ours| *ours == *frame.payload) {
+                assert_eq!(frame.masked, self.side == Side::Backend);
+                self.pings.push(frame.payload);
+            } else {
+                self.heard.extend(frame.raw);
+            }
+        }
+        wire.drain(..wire.len() - rest);
+    }
+}
+
+fn length(rng: &mut fastrand::Rng, control: bool) -> usize {
+    match rng.u8(..20) {
+        0..8 => rng.usize(..20),
+        8..12 => rng.usize(..126),
+        12..15 => 8,
+        15 => 125,
+        _ if control => 0,
+        16 => 126 + rng.usize(..3),
+        17 => 65_534 + rng.usize(..4),
+        18 => rng.usize(..100_000),
+        _ => 0,
+    }
+}
+
+/// A pong of the application that looks like ours for as long as possible.
+fn nearly(rng: &mut fastrand::Rng, ours: &[u8; 8]) -> Vec<u8> {
+    let mut payload = ours.to_vec();
+    match rng.u8(..3) {
+        0 => payload.push(0),
+        1 => payload.truncate(7),
+        _ => payload[rng.usize(..8)] ^= 1 << rng.u8(..8),
+    }
+    payload
+}
+
+fn random_frame(
+    rng: &mut fastrand::Rng,
+    from: Side,
+    fin: bool,
+    opcode: OpCode,
+    mut payload: Vec<u8>,
+) -> Vec<u8> {
+    let mask = (from == Side::Client).then(|| rng.u32(..).to_be_bytes());
+    let rsv = if opcode.is_control() { 0 } else { rng.u8(..2) << 2 };
+    let mut head = [0; MAX_HEADER];
+    let size = Header { fin, rsv, opcode, mask, len: payload.len() as u64 }.write(&mut head);
+    apply_mask(mask.unwrap_or_default(), 0, &mut payload);
+    [&head[..size], &payload].concat()
+}
+
+/// Lets up to `most` bytes of an end reach the tunnel, in pieces.
+fn deliver(world: &mut World, ends: &mut [End; 2], side: Side, mut most: usize, rng: &mut fastrand::Rng) {
+    while most > 0 && !ends[side.index()].pending.is_empty() {
+        let scale = [4, 20, 1_000, 200_000][rng.usize(..4)];
+        let pending = &mut ends[side.index()].pending;
+        let take = rng.usize(1..=scale).min(most).min(pending.len());
+        let bytes: Vec<u8> = pending.drain(..take).collect();
+        most -= take;
+        world.read(side, &bytes);
+        let whole = world.plan.whole();
+        assert_eq!(whole, world.plan.len() == bytes.len() && world.plan.own().is_empty());
+        for end in ends.iter_mut() {
+            end.listen(&mut world.wire[end.side], &world.payloads);
+        }
+        assert_passed(world, &ends[side.index()], &ends[side.other().index()]);
+    }
+}
+
+/// All that was said has arrived, but for what an end still has to send and at most 13 held bytes.
+fn assert_passed(world: &World, from: &End, to: &End) {
+    let arrived = to.heard.len() + world.wire[to.side].len();
+    let missing = from.said.len() - arrived;
+    assert!(missing <= from.pending.len() + 13, "{missing} bytes are missing");
+    assert_eq!(to.heard, from.said[..to.heard.len()]);
+}
+
+/// Another process takes over, whose clock has another origin.
+fn hand_over(world: &mut World, rng: &mut fastrand::Rng) {
+    let saved = world.tunnel.save(world.now);
+    assert_eq!(Tunnel::restore(&saved, world.now).as_ref(), Ok(&world.tunnel));
+    world.now = Time(1_000_000 * SECOND + rng.u64(..1_000_000 * SECOND));
+    world.tunnel = Tunnel::restore(&saved, world.now).unwrap();
+    assert_eq!(world.tunnel.save(world.now), saved);
+}
+
+#[test]
+fn whatever_is_said_arrives() {
+    with_seeds(300, |mut rng| {
+        let mut world = World::new(Options { rsv: 0b100, ..never_idle() });
+        let mut ends = Side::BOTH.map(|side| End::new(side, rng.u8(..4) > 0));
+        for _ in 0..rng.usize(1..80) {
+            let side = Side::BOTH[rng.usize(..2)];
+            match rng.u8(..10) {
+                0..3 => ends[side.index()].speak(&mut rng, &world.payloads),
+                3..7 => {
+                    let most = rng.usize(..100_000) >> rng.u8(..16);
+                    deliver(&mut world, &mut ends, side, most, &mut rng);
+                }
+                7 => hand_over(&mut world, &mut rng),
+                _ => {
+                    // Not longer than a pong may take, and whoever answers has answered before.
+                    world.pass(rng.u64(..10 * SECOND));
+                    for end in &mut ends {
+                        end.listen(&mut world.wire[end.side], &world.payloads);
+                        end.answer();
+                    }
+                    for side in Side::BOTH {
+                        if ends[side.index()].answers {
+                            deliver(&mut world, &mut ends, side, usize::MAX, &mut rng);
+                        }
+                    }
+                }
+            }
+            assert!(!world.tunnel.is_ending(), "{:?}", world.tunnel);
+        }
+        for side in Side::BOTH.into_iter().chain(Side::BOTH) {
+            deliver(&mut world, &mut ends, side, usize::MAX, &mut rng);
+        }
+        let [client, backend] = &ends;
+        assert_eq!(client.said, backend.heard);
+        assert_eq!(backend.said, client.heard);
+        assert!(world.wire.client.is_empty() && world.wire.backend.is_empty());
+    });
+}
+
+/// Anything at all may happen: no panic, no standing clock, no frame of ours inside a frame, and an end to it all.
+#[test]
+fn every_tunnel_comes_to_an_end() {
+    with_seeds(2000, |mut rng| {
+        let mut world = World::new(Options { rsv: 0b100, max_message: Some(90_000), ..options() });
+        let mut ends = Side::BOTH.map(|side| End::new(side, true));
+        for _ in 0..rng.usize(1..60) {
+            let side = Side::BOTH[rng.usize(..2)];
+            match rng.u8(..32) {
+                0..10 => {
+                    let end = &mut ends[side.index()];
+                    end.speak(&mut rng, &world.payloads);
+                    let take = rng.usize(..=end.pending.len());
+                    let mut bytes: Vec<u8> = end.pending.drain(..take).collect();
+                    if rng.u8(..30) == 0 && !bytes.is_empty() {
+                        let place = rng.usize(..bytes.len());
+                        bytes[place] ^= 1 << rng.u8(..8);
+                    }
+                    world.read(side, &bytes);
+                }
+                10..14 => ends[side.index()].pending.extend(close(side, 1000 + rng.u16(..5))),
+                14..20 => world.pass(rng.u64(..20 * SECOND)),
+                20 => world.eof(side),
+                21 => world.error(side),
+                22 => world.close(CloseCode::SERVICE_RESTART, Cause::Shutdown),
+                23..25 => world.blocked(side, rng.bool()),
+                25..28 => world.flushed(side),
+                28 => hand_over(&mut world, &mut rng),
+                _ => {
+                    for payload in world.payloads.clone() {
+                        world.read(side, &pong(side, &payload));
+                    }
+                }
+            }
+        }
+        world.pass(1000 * SECOND);
+        let outcome = *world.tunnel.outcome().expect("an end");
+        assert_eq!(world.tunnel.poll_timeout(), None, "{outcome:?}");
+        for side in Side::BOTH {
+            assert_well_formed(&world.wire[side], outcome.code_to[side.index()], side);
+        }
+    });
+}
+
+/// Frames in order, of which only the last may be cut short; a Close is the last one, and ours is the one on record.
+fn assert_well_formed(wire: &[u8], ours: Option<u16>, to: Side) {
+    let (seen, rest) = frames(wire);
+    let closes: Vec<_> = seen.iter().filter(|frame| frame.opcode == OpCode::Close).collect();
+    assert!(closes.len() <= 1, "{closes:?}");
+    assert!(seen.iter().all(|frame| frame.masked == (to == Side::Backend)));
+    if let Some(close) = closes.first() {
+        assert_eq!(seen.last(), Some(*close));
+        assert!(rest.is_empty());
+    }
+    if let Some(code) = ours {
+        assert_eq!(closes[0].close().map(|close| close.0), Some(code));
+    }
+}
