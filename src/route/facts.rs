@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use core::net::IpAddr;
 use http::HeaderMap;
+use regex::Regex;
 
 /// Somebody's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,10 +60,12 @@ pub struct Facts {
     pub minor_version: u8,
     /// Request headers.
     pub headers: HeaderMap,
-    /// The normalised path (`$uri`); internal redirects change it.
+    /// The normalised path (`$uri`) as [`uri::text`](super::uri::text); internal redirects change it.
     pub uri: String,
     /// Arguments after `?` (`$args`).
     pub args: String,
+    /// Whether an internal redirect changed `uri`: the target as sent no longer stands for it.
+    pub redirected: bool,
     /// `$host`: of the request line, else of the header, lower case, no port; else the server's first name.
     pub host: String,
     /// First name of the server chosen.
@@ -146,4 +149,43 @@ pub struct TunnelFacts {
     pub reason: String,
     /// Mean ping round trips to client and backend, microseconds.
     pub rtt_us: [Option<u64>; 2],
+}
+
+/// What a regular expression captured.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Captures {
+    /// By number; index 0 is the whole match.
+    pub numbered: Vec<Option<String>>,
+    /// By name, those that took part in the match.
+    pub named: Vec<(String, String)>,
+}
+
+impl Captures {
+    /// Tries an expression on a text; `None` when it does not match.
+    pub fn of(regex: &Regex, text: &str) -> Option<Captures> {
+        let found = regex.captures(text)?;
+        let owned = |part: regex::Match<'_>| part.as_str().to_owned();
+        let numbered = found.iter().map(|part| part.map(owned)).collect();
+        let named = regex.capture_names().flatten();
+        let named = named.filter_map(|name| Some((name.to_owned(), owned(found.name(name)?)))).collect();
+        Some(Captures { numbered, named })
+    }
+}
+
+impl Facts {
+    /// Takes over what an expression captured: numbers are replaced, names are added or changed.
+    ///
+    /// Captures without a whole match (nothing was tried, or no expression matched) change nothing, as in nginx.
+    pub fn capture(&mut self, captures: Captures) {
+        if captures.numbered.is_empty() {
+            return;
+        }
+        self.captures = captures.numbered;
+        for (name, value) in captures.named {
+            match self.named.iter_mut().find(|(known, _)| *known == name) {
+                Some(known) => known.1 = value,
+                None => self.named.push((name, value)),
+            }
+        }
+    }
 }

@@ -1,3 +1,15 @@
-//! Request facts -> server, location, variables. Pure, all of it.
+//! Pure: request facts -> server, location, variables.
 
+pub mod answer;
+pub mod calendar;
 pub mod facts;
+pub mod headers;
+pub mod location;
+pub mod proxy;
+pub mod redirect;
+pub mod server;
+pub mod uri;
+pub mod variables;
+
+#[cfg(test)]
+mod fixture;

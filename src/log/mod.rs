@@ -1,0 +1,164 @@
+//! The error log and the access log, in nginx's formats.
+//!
+//! Lines go through a bounded queue to one writer thread: a full disk or a stuck terminal then never holds up
+//! traffic. What finds the queue full is dropped and counted, and the count is said.
+
+mod access;
+mod error;
+mod writer;
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use longwire_conf::model::{AccessLog, Config, ErrorLog, Level, LogFormat, Server, Settings};
+
+use crate::route::variables::Scope;
+
+pub use error::{Context, utc_offset};
+pub use writer::OpenError;
+use writer::{Sink, Writer};
+
+/// Every log file of the process, each opened once. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Logs {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// By path; `None` is standard error.
+    sinks: RwLock<HashMap<Option<PathBuf>, Arc<Sink>>>,
+    /// `error_log` of the main context.
+    main: RwLock<Arc<[ErrorLog]>>,
+    writer: Writer,
+}
+
+impl Logs {
+    /// Opens all files of a configuration and starts the writer.
+    pub fn open(config: &Config) -> Result<Logs, OpenError> {
+        let stderr = Arc::new(Sink::open(None)?);
+        let shared = Shared {
+            sinks: RwLock::new(HashMap::from([(None, Arc::clone(&stderr))])),
+            main: RwLock::new(Arc::default()),
+            writer: Writer::start(stderr)?,
+        };
+        let logs = Logs { shared: Arc::new(shared) };
+        logs.adopt(config)?;
+        Ok(logs)
+    }
+
+    /// Takes over the files of another configuration: all new ones are opened, or none. Those of the old one stay
+    /// open, for requests that still use it.
+    pub fn adopt(&self, config: &Config) -> Result<(), OpenError> {
+        let mut added = HashMap::new();
+        for path in paths(config) {
+            if self.sink(&path).is_none() && !added.contains_key(&path) {
+                let sink = Arc::new(Sink::open(path.clone())?);
+                added.insert(path, sink);
+            }
+        }
+        self.shared.sinks.write().unwrap_or_else(PoisonError::into_inner).extend(added);
+        *self.shared.main.write().unwrap_or_else(PoisonError::into_inner) = main_log(config);
+        Ok(())
+    }
+
+    /// Opens every file anew by its name, after somebody moved the old ones away. Where that fails the old file
+    /// stays in use.
+    pub fn reopen(&self) -> Vec<OpenError> {
+        let sinks = self.shared.sinks.read().unwrap_or_else(PoisonError::into_inner);
+        sinks.values().filter_map(|sink| sink.reopen().err()).collect()
+    }
+
+    /// Waits until what was logged so far is written, but not for ever.
+    pub fn flush(&self) {
+        self.shared.writer.flush(Duration::from_secs(2));
+    }
+
+    /// Whether a line of this level would be written anywhere; `target` as for [`Logs::error`].
+    pub fn enabled(&self, target: &[ErrorLog], level: Level) -> bool {
+        let any = |logs: &[ErrorLog]| logs.iter().any(|log| level <= log.level);
+        if target.is_empty() { any(&self.main()) } else { any(target) }
+    }
+
+    /// Writes a line to the error logs in force (`settings.error_log`); an empty list stands for those of the
+    /// main context.
+    pub fn error(&self, target: &[ErrorLog], level: Level, context: &Context<'_>, message: impl Display) {
+        let main;
+        let target = if target.is_empty() {
+            main = self.main();
+            &main
+        } else {
+            target
+        };
+        let mut wanted = target.iter().filter(|log| level <= log.level).peekable();
+        if wanted.peek().is_none() {
+            return;
+        }
+        let line: Arc<[u8]> = error::line(level, context, message).into_bytes().into();
+        for log in wanted {
+            self.write(&log.path.as_ref().map(|path| path.value.clone()), Arc::clone(&line));
+        }
+    }
+
+    /// Writes a request to the access logs in force (`settings.access_log`); `formats` are those of its
+    /// configuration.
+    pub fn access(&self, target: &[AccessLog], formats: &[LogFormat], scope: &Scope<'_>) {
+        for log in target {
+            if log.condition.as_ref().is_some_and(|condition| !scope.holds(condition)) {
+                continue;
+            }
+            let Some(format) = formats.get(log.format) else { continue };
+            self.write(&Some(log.path.value.clone()), access::line(format, scope).into());
+        }
+    }
+
+    fn write(&self, path: &Option<PathBuf>, line: Arc<[u8]>) {
+        if let Some(sink) = self.sink(path) {
+            self.shared.writer.write(sink, line);
+        }
+    }
+
+    fn sink(&self, path: &Option<PathBuf>) -> Option<Arc<Sink>> {
+        self.shared.sinks.read().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
+    }
+
+    fn main(&self) -> Arc<[ErrorLog]> {
+        Arc::clone(&self.shared.main.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// `error_log` of the main context, or what holds without one.
+fn main_log(config: &Config) -> Arc<[ErrorLog]> {
+    if config.main.error_log.is_empty() {
+        Arc::new([ErrorLog { path: None, level: Level::Notice }])
+    } else {
+        Arc::clone(&config.main.error_log)
+    }
+}
+
+/// Every path that a configuration logs to; `None` is standard error.
+fn paths(config: &Config) -> Vec<Option<PathBuf>> {
+    let mut paths = Vec::new();
+    let errors = |logs: &[ErrorLog]| -> Vec<_> {
+        logs.iter().map(|log| log.path.as_ref().map(|path| path.value.clone())).collect()
+    };
+    paths.extend(errors(&config.main.error_log));
+    for settings in config.servers.iter().flat_map(all_settings) {
+        paths.extend(errors(&settings.error_log));
+        paths.extend(settings.access_log.iter().map(|log| Some(log.path.value.clone())));
+    }
+    paths
+}
+
+fn all_settings(server: &Server) -> Vec<&Settings> {
+    let mut all = vec![&*server.settings];
+    let mut rest: Vec<_> = server.locations.iter().collect();
+    while let Some(location) = rest.pop() {
+        all.push(&location.settings);
+        rest.extend(&location.locations);
+    }
+    all
+}

@@ -1,0 +1,152 @@
+//! Open files and the thread that writes to them.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use longwire_conf::model::Level;
+
+use super::error::{self, Context};
+
+/// Lines that may wait: seconds of traffic at full speed, and a few megabytes at worst.
+const QUEUE: usize = 8192;
+
+/// A log file that cannot be opened.
+#[derive(Debug)]
+pub struct OpenError {
+    /// Its path; `None` is standard error, or the writer itself.
+    pub path: Option<PathBuf>,
+    /// Why.
+    pub source: io::Error,
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.path {
+            Some(path) => write!(f, "open() \"{}\" failed: {}", path.display(), self.source),
+            None => write!(f, "standard error cannot be logged to: {}", self.source),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// An open log file.
+#[derive(Debug)]
+pub(super) struct Sink {
+    path: Option<PathBuf>,
+    file: Mutex<File>,
+}
+
+impl Sink {
+    pub(super) fn open(path: Option<PathBuf>) -> Result<Sink, OpenError> {
+        let file = open(path.as_deref()).map_err(|source| OpenError { path: path.clone(), source })?;
+        Ok(Sink { path, file: Mutex::new(file) })
+    }
+
+    pub(super) fn reopen(&self) -> Result<(), OpenError> {
+        let file = open(self.path.as_deref());
+        let file = file.map_err(|source| OpenError { path: self.path.clone(), source })?;
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file;
+        Ok(())
+    }
+
+    /// One call for the whole line: under O_APPEND lines of several processes never mix.
+    fn write(&self, line: &[u8]) -> io::Result<()> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(line)
+    }
+}
+
+/// Standard streams are duplicated, because opening them by name fails when they are sockets.
+fn open(path: Option<&Path>) -> io::Result<File> {
+    let stream = match path.and_then(Path::to_str) {
+        None if path.is_none() => io::stderr().as_fd().try_clone_to_owned()?,
+        Some("/dev/stderr") => io::stderr().as_fd().try_clone_to_owned()?,
+        Some("/dev/stdout") => io::stdout().as_fd().try_clone_to_owned()?,
+        _ => return OpenOptions::new().append(true).create(true).open(path.unwrap_or(Path::new(""))),
+    };
+    Ok(File::from(stream))
+}
+
+enum Message {
+    Line(Arc<Sink>, Arc<[u8]>),
+    /// All before it is written once this is answered.
+    Flush(SyncSender<()>),
+}
+
+/// The way to the writer thread, which ends with it.
+#[derive(Debug)]
+pub(super) struct Writer {
+    queue: SyncSender<Message>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Writer {
+    /// Starts the thread. `fallback` is told how many lines were lost.
+    pub(super) fn start(fallback: Arc<Sink>) -> Result<Writer, OpenError> {
+        let (queue, lines) = sync_channel(QUEUE);
+        let lost = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&lost);
+        let run = move || run(&lines, &counter, &fallback);
+        let thread = thread::Builder::new().name("log".to_owned()).spawn(run);
+        thread.map_err(|source| OpenError { path: None, source })?;
+        Ok(Writer { queue, lost })
+    }
+
+    pub(super) fn write(&self, sink: Arc<Sink>, line: Arc<[u8]>) {
+        if self.queue.try_send(Message::Line(sink, line)).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn flush(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        let (done, wait) = sync_channel(1);
+        let mut message = Message::Flush(done);
+        while let Err(TrySendError::Full(back)) = self.queue.try_send(message) {
+            if Instant::now() >= deadline {
+                return;
+            }
+            message = back;
+            thread::sleep(Duration::from_millis(1));
+        }
+        // Either it was done, or the time is up: nothing more can be done here.
+        let _ = wait.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+    }
+}
+
+fn run(lines: &Receiver<Message>, lost: &AtomicU64, fallback: &Sink) {
+    for message in lines {
+        match message {
+            Message::Line(sink, line) => {
+                if sink.write(&line).is_err() {
+                    lost.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            // Whoever waited may have given up.
+            Message::Flush(done) => drop(done.send(())),
+        }
+        say_lost(lost, fallback);
+    }
+}
+
+fn say_lost(lost: &AtomicU64, fallback: &Sink) {
+    let count = lost.swap(0, Ordering::Relaxed);
+    if count == 0 {
+        return;
+    }
+    let message = format_args!("{count} lines of logs were lost");
+    // If not even this can be written, nobody is left to be told.
+    let _ = fallback.write(error::line(Level::Alert, &Context::default(), message).as_bytes());
+}

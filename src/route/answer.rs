@@ -1,0 +1,241 @@
+//! Pure: answers made here: `return`, error pages, and the built-in pages.
+
+use http::header::{self, HeaderMap};
+use longwire_conf::model::{ErrorAnswer, Return, Settings};
+
+use super::headers::{add_headers, header_value};
+use super::location::Chosen;
+use super::redirect::{absolute, add_server, set_location};
+use super::uri::text;
+use super::variables::Scope;
+
+/// An answer that is complete but for `Date`, `Content-Length` and `Connection`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// Status on the wire.
+    pub status: u16,
+    /// Headers, with `add_header`.
+    pub headers: HeaderMap,
+    /// Body; empty for statuses that have none.
+    pub body: Vec<u8>,
+}
+
+/// What `return` comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// 444: the connection is closed without a word.
+    Close,
+    /// This goes out as it is.
+    Reply(Reply),
+    /// A status whose page is still to be sought: [`error_page`], else [`page`].
+    Status {
+        /// The status.
+        status: u16,
+        /// `Location` for the built-in page, as configured.
+        location: Option<Vec<u8>>,
+    },
+}
+
+/// Evaluates a `return`.
+pub fn answer(rule: &Return, settings: &Settings, scope: &Scope<'_>) -> Answer {
+    let code = rule.code;
+    let text = rule.text.as_ref().map(|text| scope.render(text));
+    match (code, text) {
+        (444, _) => Answer::Close,
+        (301 | 302 | 303 | 307 | 308, location) => {
+            Answer::Status { status: code, location: location.filter(|url| !url.is_empty()) }
+        }
+        (400.., None) => Answer::Status { status: code, location: None },
+        (_, body) => {
+            let body = if matches!(code, 204 | 304) { Vec::new() } else { body.unwrap_or_default() };
+            let mut headers = HeaderMap::new();
+            if !matches!(code, 204 | 304) {
+                headers
+                    .insert(header::CONTENT_TYPE, header_value(settings.default_type.clone().into_bytes()));
+            }
+            Answer::Reply(finished(code, headers, body, settings, scope))
+        }
+    }
+}
+
+/// The 301 from `/x` to `/x/`.
+pub fn slash_redirect(chosen: &Chosen<'_>, scope: &Scope<'_>) -> Answer {
+    Answer::Status { status: 301, location: Some(chosen.redirect(&scope.facts.args).into_bytes()) }
+}
+
+/// What an `error_page` makes of a status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ErrorStep {
+    /// To a named location (written with `@`), the request as it is.
+    Named {
+        /// Its name.
+        name: String,
+        /// Status to send instead of what the location gives; `None`: what it gives.
+        status: Option<u16>,
+    },
+    /// To another URI, with GET (HEAD stays HEAD). The location is sought anew, internal ones too.
+    Internal {
+        /// The new `$uri`.
+        uri: String,
+        /// The new `$args`.
+        args: String,
+        /// As for [`ErrorStep::Named`].
+        status: Option<u16>,
+    },
+    /// A redirect that goes to the client at once: [`page`] with this status and `Location`.
+    Redirect {
+        /// 302 unless `=` says otherwise.
+        status: u16,
+        /// Where to.
+        location: Vec<u8>,
+    },
+}
+
+/// Looks for the `error_page` of a status. The caller asks once per request: an error within an error page gets
+/// the built-in page.
+pub fn error_page(settings: &Settings, status: u16, scope: &Scope<'_>) -> Option<ErrorStep> {
+    let rule = settings.error_page.iter().find(|rule| rule.codes.contains(&status))?;
+    let sent = match rule.answer {
+        ErrorAnswer::Keep => Some(wire_status(status)),
+        ErrorAnswer::Code(code) => Some(code),
+        ErrorAnswer::Page => None,
+    };
+    let target = scope.render(&rule.target);
+    Some(match target.first() {
+        Some(b'/') => {
+            let mut parts = target.splitn(2, |byte| *byte == b'?');
+            let mut part = || text(parts.next().unwrap_or_default().to_vec());
+            ErrorStep::Internal { uri: part(), args: part(), status: sent }
+        }
+        Some(b'@') => ErrorStep::Named { name: text(target), status: sent },
+        _ => {
+            let redirect = sent.filter(|code| matches!(code, 301 | 302 | 303 | 307 | 308));
+            ErrorStep::Redirect { status: redirect.unwrap_or(302), location: target }
+        }
+    })
+}
+
+/// nginx's built-in page of a status, with a `Location` if there is one.
+pub fn page(status: u16, location: Option<Vec<u8>>, settings: &Settings, scope: &Scope<'_>) -> Reply {
+    let mut headers = HeaderMap::new();
+    if let Some(url) = location {
+        set_location(&mut headers, absolute(url, settings, scope));
+    }
+    let body = page_body(status, settings);
+    if !body.is_empty() {
+        headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static("text/html"));
+    }
+    finished(wire_status(status), headers, body.into_bytes(), settings, scope)
+}
+
+fn finished(status: u16, headers: HeaderMap, body: Vec<u8>, settings: &Settings, scope: &Scope<'_>) -> Reply {
+    let mut headers = headers;
+    add_server(&mut headers, settings);
+    add_headers(&mut headers, status, &settings.add_header, scope);
+    Reply { status, headers, body }
+}
+
+/// The body of a built-in page; empty for a status that has none.
+pub fn page_body(status: u16, settings: &Settings) -> String {
+    let Some(title) = title(status) else { return String::new() };
+    let signature = signature(settings);
+    format!(
+        "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n\
+         <hr><center>{signature}</center>\r\n</body>\r\n</html>\r\n"
+    )
+}
+
+/// What this server calls itself.
+pub fn signature(settings: &Settings) -> &'static str {
+    if settings.server_tokens { concat!("longwire/", env!("CARGO_PKG_VERSION")) } else { "longwire" }
+}
+
+/// The status on the wire: codes of nginx's own are 400 there.
+pub fn wire_status(status: u16) -> u16 {
+    if matches!(status, 494..=497) { 400 } else { status }
+}
+
+/// Title of a built-in page.
+fn title(status: u16) -> Option<&'static str> {
+    Some(match status {
+        301 => "301 Moved Permanently",
+        302 => "302 Found",
+        303 => "303 See Other",
+        307 => "307 Temporary Redirect",
+        308 => "308 Permanent Redirect",
+        400 => "400 Bad Request",
+        401 => "401 Authorization Required",
+        402 => "402 Payment Required",
+        403 => "403 Forbidden",
+        404 => "404 Not Found",
+        405 => "405 Not Allowed",
+        406 => "406 Not Acceptable",
+        408 => "408 Request Time-out",
+        409 => "409 Conflict",
+        410 => "410 Gone",
+        411 => "411 Length Required",
+        412 => "412 Precondition Failed",
+        413 => "413 Request Entity Too Large",
+        414 => "414 Request-URI Too Large",
+        415 => "415 Unsupported Media Type",
+        416 => "416 Requested Range Not Satisfiable",
+        421 => "421 Misdirected Request",
+        429 => "429 Too Many Requests",
+        494 => "400 Request Header Or Cookie Too Large",
+        495 => "400 The SSL certificate error",
+        496 => "400 No required SSL certificate was sent",
+        497 => "400 The plain HTTP request was sent to HTTPS port",
+        500 => "500 Internal Server Error",
+        501 => "501 Not Implemented",
+        502 => "502 Bad Gateway",
+        503 => "503 Service Temporarily Unavailable",
+        504 => "504 Gateway Time-out",
+        505 => "505 HTTP Version Not Supported",
+        507 => "507 Insufficient Storage",
+        _ => return None,
+    })
+}
+
+/// The reason phrase of the status line, as nginx words it; "" for a status it does not know.
+pub fn reason(status: u16) -> &'static str {
+    match status {
+        101 => "Switching Protocols",
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        206 => "Partial Content",
+        301 => "Moved Permanently",
+        302 => "Moved Temporarily",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Not Allowed",
+        406 => "Not Acceptable",
+        408 => "Request Time-out",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Request Entity Too Large",
+        414 => "Request-URI Too Large",
+        415 => "Unsupported Media Type",
+        416 => "Requested Range Not Satisfiable",
+        421 => "Misdirected Request",
+        429 => "Too Many Requests",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Temporarily Unavailable",
+        504 => "Gateway Time-out",
+        505 => "HTTP Version Not Supported",
+        507 => "Insufficient Storage",
+        _ => "",
+    }
+}

@@ -1,0 +1,61 @@
+//! Pure: seconds since 1970 as a date, in the two forms that logs use.
+
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// A second on somebody's calendar and clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    year: i64,
+    /// From 1.
+    month: u8,
+    day: u8,
+    /// Of the day.
+    second: u32,
+    utc_offset: i32,
+}
+
+impl Moment {
+    /// A second since 1970, where local time is `utc_offset` seconds ahead of UTC.
+    pub fn new(unix: u64, utc_offset: i32) -> Moment {
+        let local = i64::try_from(unix).unwrap_or(i64::MAX / 2) + i64::from(utc_offset);
+        let (days, second) = (local.div_euclid(86_400), local.rem_euclid(86_400) as u32);
+        // Years that begin in March end with the leap day; 400 of them have always 146,097 days.
+        let shifted = days + 719_468;
+        let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let from_march = (5 * day_of_year + 2) / 153;
+        let day = (day_of_year - (153 * from_march + 2) / 5 + 1) as u8;
+        let month = if from_march < 10 { from_march + 3 } else { from_march - 9 } as u8;
+        let year = era * 400 + year_of_era + i64::from(month <= 2);
+        Moment { year, month, day, second, utc_offset }
+    }
+
+    /// `23/Nov/2026:04:12:51 +0000`.
+    pub fn common_log(&self) -> String {
+        let month = MONTHS.get(usize::from(self.month) - 1).copied().unwrap_or_default();
+        format!("{:02}/{month}/{}:{} {}", self.day, self.year, self.time(), self.zone(""))
+    }
+
+    /// `2026-11-23T04:12:51+00:00`.
+    pub fn iso8601(&self) -> String {
+        format!("{}-{:02}-{:02}T{}{}", self.year, self.month, self.day, self.time(), self.zone(":"))
+    }
+
+    /// `2026/11/23 04:12:51`.
+    pub fn error_log(&self) -> String {
+        format!("{}/{:02}/{:02} {}", self.year, self.month, self.day, self.time())
+    }
+
+    fn time(&self) -> String {
+        format!("{:02}:{:02}:{:02}", self.second / 3_600, self.second / 60 % 60, self.second % 60)
+    }
+
+    fn zone(&self, separator: &str) -> String {
+        let sign = if self.utc_offset < 0 { '-' } else { '+' };
+        let minutes = self.utc_offset.unsigned_abs() / 60;
+        format!("{sign}{:02}{separator}{:02}", minutes / 60, minutes % 60)
+    }
+}

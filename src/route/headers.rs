@@ -1,0 +1,69 @@
+//! Pure: headers on their way through: which are read, which end here, which are added.
+
+use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
+use longwire_conf::model::{AddHeader, Server};
+
+use super::variables::Scope;
+
+/// The headers of a request that count, by `underscores_in_headers` and `ignore_invalid_headers`.
+///
+/// To be applied once when a head was read, before anything asks for a header.
+pub fn accepted(mut headers: HeaderMap, server: &Server) -> HeaderMap {
+    if !server.ignore_invalid_headers {
+        return headers;
+    }
+    let underscores = server.underscores_in_headers;
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || (underscores && byte == b'_');
+    let refused = |name: &&HeaderName| !name.as_str().bytes().all(valid);
+    let refused: Vec<HeaderName> = headers.keys().filter(refused).cloned().collect();
+    for name in refused {
+        headers.remove(name);
+    }
+    headers
+}
+
+/// Removes what belongs to one connection only (RFC 9110, section 7.6.1): the usual names and those that
+/// `Connection` lists. `Trailer` stays, it is about the message.
+pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let listed: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        // A client must not be able to take away what routing at the backend depends on.
+        .filter(|name| *name != header::HOST && *name != header::CONTENT_LENGTH)
+        .collect();
+    let usual = [header::CONNECTION, header::TE, header::TRANSFER_ENCODING, header::UPGRADE];
+    for name in listed.into_iter().chain(usual) {
+        headers.remove(name);
+    }
+    headers.remove("keep-alive");
+    headers.remove("proxy-connection");
+}
+
+/// A value that a header can carry: line breaks and other controls become spaces (RFC 9110, section 5.5).
+pub(super) fn header_value(value: Vec<u8>) -> HeaderValue {
+    let clean = |byte: u8| if byte == b'\t' || (byte >= b' ' && byte != 0x7f) { byte } else { b' ' };
+    let value: Vec<u8> = value.into_iter().map(clean).collect();
+    HeaderValue::from_bytes(value.trim_ascii()).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// Applies `add_header`: for nginx's list of statuses, for any with `always`; never an empty value.
+pub fn add_headers(headers: &mut HeaderMap, status: u16, rules: &[AddHeader], scope: &Scope<'_>) {
+    let usual = matches!(status, 200 | 201 | 204 | 206 | 301 | 302 | 303 | 304 | 307 | 308);
+    for rule in rules.iter().filter(|rule| usual || rule.always) {
+        let Ok(name) = HeaderName::from_bytes(rule.name.as_bytes()) else { continue };
+        let value = scope.render(&rule.value);
+        let single = name == header::LAST_MODIFIED || name == header::ETAG;
+        match headers.entry(name) {
+            // These describe the answer as a whole: nginx lets the new one stand in for the old.
+            Entry::Occupied(mut entry) if single => match value.is_empty() {
+                true => drop(entry.remove()),
+                false => drop(entry.insert(header_value(value))),
+            },
+            _ if value.is_empty() => {}
+            Entry::Occupied(mut entry) => entry.append(header_value(value)),
+            Entry::Vacant(entry) => drop(entry.insert(header_value(value))),
+        }
+    }
+}

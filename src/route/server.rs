@@ -1,0 +1,114 @@
+//! Pure: which server a request is for.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use longwire_conf::model::{Server, ServerName};
+use regex::Regex;
+
+use super::facts::Captures;
+
+/// A host that no request may name (400).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostFault;
+
+impl std::fmt::Display for HostFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("invalid host")
+    }
+}
+
+impl std::error::Error for HostFault {}
+
+/// Checks and normalises a host as nginx does: lower case, without port and trailing dot.
+pub fn valid_host(host: &[u8]) -> Result<String, HostFault> {
+    let text = std::str::from_utf8(host).map_err(|_| HostFault)?;
+    let bad = |byte: u8| byte <= b' ' || byte == 0x7f || byte == b'/' || byte == b'\\';
+    if text.bytes().any(bad) || text.contains("..") {
+        return Err(HostFault);
+    }
+    let end = match text.strip_prefix('[') {
+        Some(literal) => literal.find(']').ok_or(HostFault)? + 2,
+        None => text.find(':').unwrap_or(text.len()),
+    };
+    let name = &text[..end];
+    match name.strip_suffix('.').unwrap_or(name) {
+        "" => Err(HostFault),
+        name => Ok(name.to_ascii_lowercase()),
+    }
+}
+
+/// The servers that share a listening address, by name.
+#[derive(Debug, Clone, Default)]
+pub struct ServerIndex {
+    default: usize,
+    exact: HashMap<String, usize>,
+    /// `.example.com` for `*.example.com`.
+    suffixes: HashMap<String, usize>,
+    /// `www.example.` for `www.example.*`.
+    prefixes: HashMap<String, usize>,
+    regexes: Vec<(Regex, usize)>,
+}
+
+/// A server that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Index in [`Config::servers`](longwire_conf::model::Config::servers).
+    pub server: usize,
+    /// What its name captured, if that is a regular expression.
+    pub captures: Captures,
+}
+
+impl ServerIndex {
+    /// Indexes some of the servers: `members` in file order, `default` for names that none has.
+    ///
+    /// A name that two servers have belongs to the first, as in nginx.
+    pub fn new(servers: &[Server], members: &[usize], default: usize) -> ServerIndex {
+        let mut index = ServerIndex { default, ..ServerIndex::default() };
+        for &member in members {
+            for name in servers.get(member).map_or(&[][..], |server| &server.names) {
+                index.insert(name, member);
+            }
+        }
+        index
+    }
+
+    fn insert(&mut self, name: &ServerName, server: usize) {
+        let (table, key) = match name {
+            ServerName::Exact(name) => (&mut self.exact, name),
+            ServerName::Suffix(suffix) => (&mut self.suffixes, suffix),
+            ServerName::Prefix(prefix) => (&mut self.prefixes, prefix),
+            ServerName::Regex(regex) => return self.regexes.push((regex.clone(), server)),
+        };
+        table.entry(key.to_ascii_lowercase()).or_insert(server);
+    }
+
+    /// The server for a host from [`valid_host`]; "" stands for a request without any.
+    pub fn find(&self, host: &str) -> Found {
+        if let Some(server) = self.by_name(host) {
+            return Found { server, captures: Captures::default() };
+        }
+        let mut regexes = self.regexes.iter().filter(|_| !host.is_empty());
+        regexes
+            .find_map(|(regex, server)| Some(Found { server: *server, captures: Captures::of(regex, host)? }))
+            .unwrap_or_else(|| Found { server: self.default, captures: Captures::default() })
+    }
+
+    fn by_name(&self, host: &str) -> Option<usize> {
+        let dots = || host.match_indices('.').map(|(at, _)| at);
+        let exact = || self.exact.get(host);
+        // The first dot leaves the longest suffix, the last dot the longest prefix.
+        let suffix = || dots().filter(|at| *at > 0).find_map(|at| self.suffixes.get(&host[at..]));
+        let prefix =
+            || dots().rev().filter(|at| at + 1 < host.len()).find_map(|at| self.prefixes.get(&host[..=at]));
+        exact().or_else(suffix).or_else(prefix).copied()
+    }
+}
+
+/// The host that a request names: of an absolute-form target, else of the `Host` header; "" when there is none.
+///
+/// The caller refuses an HTTP/1.1 request without `Host`, and one with several.
+pub fn requested_host(authority: Option<&str>, header: Option<&[u8]>) -> Result<String, HostFault> {
+    let host = authority.map(|text| Cow::Borrowed(text.as_bytes())).or(header.map(Cow::Borrowed));
+    host.map_or(Ok(String::new()), |host| valid_host(&host))
+}
