@@ -105,14 +105,9 @@ impl Tunnel {
 
     fn ping_due(&mut self, side: Side, now: Time) {
         let Some(ping) = self.options.ping else { return };
-        if self.ends[side.other()].blocked {
-            // Its silence is ours: we do not read from it.
-            self.timers.set(Timer::Ping(side), now.after(ping.interval_us));
-            return;
-        }
         self.ends[side].pinger.due = true;
-        // No boundary may come for long. Looking again this soon keeps the clock from ever moving earlier by a read
-        // that brings the boundary.
+        // It may have to wait for a boundary or for a blocked end. Looking again this soon keeps the clock from moving
+        // earlier by the read that brings the boundary.
         self.timers.set(Timer::Ping(side), now.after(ping.timeout_us.max(1)));
     }
 }
@@ -200,14 +195,14 @@ impl Tunnel {
 
     /// An end enters the next part of its life.
     pub(crate) fn settle(&mut self, side: Side, life: Life, now: Time) {
-        let close_passed = self.ends[side.other()].scanner.close_code().is_some();
-        let over = self.ends[side].scanner.is_over();
+        let life = match life {
+            // The application's Close went there already: that is the one which it answers.
+            Life::Due(_) if self.ends[side.other()].scanner.close_code().is_some() => Life::Sent,
+            life => life,
+        };
         let life = match life {
             _ if self.ends[side].life == Life::Drop => Life::Drop,
-            // The application's Close went there: that is the one which it answers.
-            Life::Due(_) | Life::Sent if close_passed && over => Life::Finish,
-            Life::Due(_) if close_passed => Life::Sent,
-            Life::Sent if over => Life::Finish,
+            Life::Sent if self.ends[side].scanner.is_over() => Life::Finish, // no answer is to come
             life => life,
         };
         self.ends[side].life = life;

@@ -178,6 +178,9 @@ fn whatever_is_said_arrives() {
                     }
                     for side in Side::BOTH {
                         if ends[side.index()].answers {
+                            if rng.bool() {
+                                ends[side.index()].speak(&mut rng, &world.payloads);
+                            }
                             deliver(&mut world, &mut ends, side, usize::MAX, &mut rng);
                         }
                     }

@@ -77,7 +77,7 @@ fn an_end_that_speaks_is_not_pinged() {
 fn our_pong_is_known_however_it_is_cut() {
     for side in Side::BOTH {
         let len = pong(side, &[0; 8]).len();
-        for (first, second) in (1..len).flat_map(|first| (first..len).map(move |second| (first, second))) {
+        for (first, second) in (0..=len).flat_map(|first| (first..=len).map(move |second| (first, second))) {
             let mut world = World::new(options());
             world.pass(30 * SECOND);
             world.seen(side.other());
@@ -93,6 +93,17 @@ fn our_pong_is_known_however_it_is_cut() {
             assert_eq!(world.tunnel.stats()[side].pongs, 1);
         }
     }
+}
+
+#[test]
+fn our_pong_is_cut_out_of_the_middle_of_a_read() {
+    let mut world = World::new(options());
+    world.pass(30 * SECOND);
+    let answer = pong(Client, &world.ping(Client));
+    world.seen(Backend);
+    world.read(Client, &[text(Client, "before"), answer, text(Client, "after")].concat());
+    assert_eq!(world.wire.backend, [text(Client, "before"), text(Client, "after")].concat());
+    assert!(world.plan.own().is_empty()); // nothing was copied
 }
 
 #[test]
@@ -135,6 +146,28 @@ fn a_ping_waits_for_the_end_of_a_frame_but_not_of_a_message() {
     world.read(Client, &rest);
     let opcodes: Vec<_> = world.seen(Backend).into_iter().map(|frame| frame.opcode).collect();
     assert_eq!(opcodes, [OpCode::Text, OpCode::Ping, OpCode::Continuation]);
+}
+
+#[test]
+fn a_ping_that_waited_is_not_sent_to_an_end_that_spoke() {
+    let mut world = World::new(options());
+    let message = text(Client, "hello");
+    world.read(Client, &message[..9]);
+    world.pass(31 * SECOND);
+    world.read(Backend, &text(Backend, "I am here"));
+    world.read(Client, &message[9..]);
+    assert_eq!(world.wire.backend, message);
+}
+
+#[test]
+fn a_ping_that_waited_does_not_move_the_clock_earlier() {
+    let mut world = acquainted(never_idle());
+    let message = text(Client, "hello");
+    world.pass(29 * SECOND);
+    world.read(Client, &message[..9]);
+    world.pass(2 * SECOND); // the ping to the backend is due, and waits for the end of the message
+    world.read(Client, &message[9..]); // `World::read` compares the clock before and after
+    assert_eq!(world.seen(Backend).last().unwrap().opcode, OpCode::Ping);
 }
 
 #[test]
@@ -320,7 +353,7 @@ fn an_end_that_is_not_read_from_is_not_judged() {
     let other = world.ping(Client);
     world.read(Client, &pong(Client, &other));
     world.blocked(Client, false); // so the driver stops reading from the backend, whose pong waits
-    world.pass(300 * SECOND);
+    world.pass(309 * SECOND);
     assert_eq!(world.sides(), (Open, Open));
     assert!(world.seen(Backend).is_empty() && world.seen(Client).is_empty());
     world.flushed(Client);
@@ -328,6 +361,22 @@ fn an_end_that_is_not_read_from_is_not_judged() {
     world.read(Backend, &pong(Backend, &ping));
     assert_eq!(world.sides(), (Open, Open));
     assert_eq!(world.tunnel.stats().backend.rtt.count, 1); // the one from before
+}
+
+#[test]
+fn an_end_that_takes_bytes_slowly_is_alive() {
+    let mut world = acquainted(never_idle());
+    world.pass(39 * SECOND); // both have a second left to answer
+    world.read(Backend, &text(Backend, "much"));
+    world.blocked(Client, false);
+    world.pass(SECOND / 2);
+    world.flushed(Client);
+    world.pass(20 * SECOND);
+    world.read(Backend, &text(Backend, "more")); // so that only the client is late
+    world.pass(10 * SECOND - 1);
+    assert_eq!(world.tunnel.side(Client), Open);
+    world.pass(1);
+    assert_eq!(world.tunnel.side(Client), Drop);
 }
 
 // The end of a connection
@@ -348,6 +397,19 @@ fn the_close_of_the_application_passes_untouched() {
     assert_eq!(world.story(), (Party::Client, Cause::Closed));
     let outcome = world.tunnel.outcome().unwrap();
     assert_eq!((outcome.code_from, outcome.code_to), ([Some(4001), Some(4001)], [None, None]));
+}
+
+#[test]
+fn the_code_of_a_close_is_read_however_it_is_cut() {
+    for side in Side::BOTH {
+        for cut in 0..close(side, 4660).len() {
+            let mut world = World::new(options());
+            world.read(side, &close(side, 4660)[..cut]);
+            world.read(side, &close(side, 4660)[cut..]);
+            world.eof(side);
+            assert_eq!(world.tunnel.outcome().unwrap().code_from[side.index()], Some(4660));
+        }
+    }
 }
 
 #[test]
@@ -460,6 +522,29 @@ fn a_boundary_is_not_awaited_for_ever() {
     world.pass(5 * SECOND);
     assert_eq!(world.sides(), (Finish, Finish));
     assert_eq!(world.wire.client.len(), 4);
+}
+
+#[test]
+fn nonsense_after_our_close_ends_the_waiting() {
+    let mut world = World::new(options());
+    world.blocked(Client, false);
+    world.close(CloseCode::GOING_AWAY, Cause::Drain);
+    world.read(Client, b"GET / HTTP/1.1");
+    assert_eq!(world.sides(), (Finish, Open));
+    world.eof(Backend);
+    assert_eq!(world.story(), (Party::Proxy, Cause::Drain));
+    assert_eq!(world.tunnel.poll_timeout(), None);
+}
+
+#[test]
+fn what_is_dropped_stays_dropped() {
+    let mut world = World::new(options());
+    world.eof(Client);
+    assert_eq!(world.tunnel.side(Client), Finish);
+    world.error(Client);
+    assert_eq!(world.tunnel.side(Client), Drop);
+    world.eof(Client);
+    assert_eq!(world.tunnel.side(Client), Drop);
 }
 
 #[test]
