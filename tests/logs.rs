@@ -1,0 +1,158 @@
+//! The access log and the error log: nginx's formats, and what a tunnel adds to them.
+
+mod support;
+
+use nix::sys::signal::Signal;
+use support::conn::get;
+use support::{Backend, Conn, Longwire, close, until};
+
+/// A server with an access log in its folder.
+fn logging(directives: &str, location: &str) -> String {
+    format!("{directives}\nserver {{ listen 127.0.0.1:0; server_name a.test; location / {{ {location} }} }}\n")
+}
+
+/// The access log once it has this many lines.
+fn access_log(longwire: &Longwire, lines: usize) -> Vec<String> {
+    until("the access log is written", || longwire.folder().read("access.log").lines().count() >= lines);
+    longwire.folder().read("access.log").lines().map(str::to_string).collect()
+}
+
+#[test]
+fn the_access_log_is_combined_by_default() {
+    let longwire = Longwire::start(&logging("access_log DIR/access.log;", "return 200 hello;"));
+    let mut client = Conn::connect(longwire.addr());
+    client.ask(
+        "GET /a?b HTTP/1.1\r\nHost: a.test\r\nUser-Agent: tester \"1\"\r\nReferer: http://r.test/\r\nConnection: close\r\n\r\n",
+    );
+    let line = access_log(&longwire, 1).remove(0);
+    let (before, after) = line.split_once('[').unwrap();
+    assert_eq!(before, "127.0.0.1 - - ");
+    let (time, after) = after.split_once(']').unwrap();
+    // 23/Nov/2026:04:27:15 +0000
+    assert_eq!((time.len(), &time[2..3], &time[6..7], &time[20..21]), (26, "/", "/", " "), "{time}");
+    assert_eq!(after, " \"GET /a?b HTTP/1.1\" 200 5 \"http://r.test/\" \"tester \\x221\\x22\"");
+}
+
+#[test]
+fn a_format_of_ones_own_is_followed() {
+    let format = "log_format own '$remote_addr $request_method $uri $args $status $body_bytes_sent $host \
+        $http_x_own|$sent_http_x_sent|$upstream_addr|$upstream_status|$scheme|$server_protocol';\n\
+        log_format j escape=json '{\"agent\":\"$http_user_agent\"}';\n\
+        access_log DIR/access.log own; access_log DIR/json.log j;";
+    let backend = Backend::http(|_, _| "HTTP/1.1 201 Created\r\nX-Sent: s\r\nContent-Length: 3\r\n\r\nabc".into());
+    let longwire = Longwire::start(&logging(format, &format!("proxy_pass http://{backend};")));
+    let mut client = Conn::connect(longwire.addr());
+    client.ask("GET /p?q=1 HTTP/1.1\r\nHost: A.test\r\nX-Own: o\r\nUser-Agent: a\"b\\c\tü\r\n\r\n");
+    let line = access_log(&longwire, 1).remove(0);
+    assert_eq!(line, format!("127.0.0.1 GET /p q=1 201 3 a.test o|s|{backend}|201|http|HTTP/1.1"));
+    until("the second log is written", || !longwire.folder().read("json.log").is_empty());
+    assert_eq!(longwire.folder().read("json.log"), "{\"agent\":\"a\\\"b\\\\c\\tü\"}\n");
+}
+
+/// A tunnel's line is written when it has ended, with what it was.
+#[test]
+fn a_tunnel_has_a_line_when_it_ends() {
+    let format = "log_format own '$status $request $websocket_close_code $websocket_ended_by \
+        $websocket_messages_received/$websocket_messages_sent $websocket_duration';\n\
+        access_log DIR/access.log own;";
+    let backend = Backend::new();
+    let longwire = Longwire::start(&logging(format, &format!("proxy_pass http://{};", backend.addr())));
+    let mut client = Conn::knock(longwire.addr(), "");
+    let (mut server, _) = backend.tunnel();
+    client.expect_tunnel();
+    for _ in 0..3 {
+        client.send_text("up");
+        server.read_frame();
+    }
+    server.send_text("down");
+    client.read_frame();
+    assert_eq!(longwire.folder().read("access.log"), "", "nothing before the end");
+    server.send_frame(&close(1000, "done"));
+    client.expect_close(1000);
+    let line = access_log(&longwire, 1).remove(0);
+    let (fixed, duration) = line.rsplit_once(' ').unwrap();
+    assert_eq!(fixed, "101 GET / HTTP/1.1 1000 backend 3/1");
+    assert!(duration.split_once('.').is_some_and(|(_, ms)| ms.len() == 3), "{duration}");
+
+    // Pings that were answered have a round trip.
+    let ended = longwire.wait_log(&["tunnel ended"]);
+    assert!(ended.contains("1000") && ended.contains("backend"), "{ended}");
+}
+
+#[test]
+fn off_and_conditions_are_followed() {
+    let conf = "map $status $bad { ~^[45] 1; default 0; }
+        access_log DIR/access.log combined if=$bad;
+        server { listen 127.0.0.1:0; return 200 fine;  }
+        server { listen 127.0.0.2:0; location / { return 404; } location /off { access_log off; return 404; } }";
+    let longwire = Longwire::start(conf);
+    get(longwire.addr_on("127.0.0.1"), "/good");
+    get(longwire.addr_on("127.0.0.2"), "/off");
+    get(longwire.addr_on("127.0.0.2"), "/bad");
+    let lines = access_log(&longwire, 1);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("/bad"), "{lines:?}");
+}
+
+/// `2026/11/23 04:27:15 [error] 1234#1234: *5 ..., client: ..., server: ..., request: "...", host: "..."`
+#[test]
+fn the_error_log_has_the_format_of_nginx() {
+    let conf = logging("", &format!("proxy_pass http://{};", support::backend::nobody()));
+    let longwire = Longwire::start(&conf);
+    get(longwire.addr(), "/x?y");
+    let line = longwire.wait_log(&["[error]"]);
+    let (time, rest) = line.split_at(19);
+    let shape: String = time.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
+    assert_eq!(shape, "9999/99/99 99:99:99");
+    let rest = rest.strip_prefix(" [error] ").unwrap();
+    assert!(rest.starts_with(&format!("{}#", longwire.pid())), "{line}");
+    assert!(rest.contains(": *"), "the connection's number: {line}");
+    for part in [", client: 127.0.0.1", ", server: a.test", ", request: \"GET /x?y HTTP/1.1\"", ", upstream: \"http://", ", host: \"example.com\""] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+}
+
+#[test]
+fn error_logs_go_where_they_are_sent_at_their_level() {
+    let conf = format!(
+        "error_log DIR/warn.log warn;\nerror_log stderr notice;\nevents {{}}\nhttp {{ {} }}",
+        logging("", &format!("proxy_pass http://{};", support::backend::nobody()))
+    );
+    let longwire = Longwire::start(&conf);
+    get(longwire.addr(), "/");
+    until("the error is in the file", || longwire.folder().read("warn.log").contains("[error]"));
+    let file = longwire.folder().read("warn.log");
+    assert!(!file.contains("[notice]"), "{file}");
+    longwire.wait_log(&["[notice]", "listening on"]);
+    longwire.wait_log(&["[error]"]);
+}
+
+/// What a client sends cannot break a line of a log in two, or speak to a terminal.
+#[test]
+fn nothing_a_client_sends_forges_a_line() {
+    let conf = logging("access_log DIR/access.log;", &format!("proxy_pass http://{};", support::backend::nobody()));
+    let longwire = Longwire::start(&conf);
+    let mut client = Conn::connect(longwire.addr());
+    client.ask("GET /\u{e9}%0a%1b HTTP/1.1\r\nHost: a.test\r\nUser-Agent: \u{9b}31m\"x\r\nConnection: close\r\n\r\n");
+    let lines = access_log(&longwire, 1);
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].is_ascii() && !lines[0].contains('\u{1b}'), "{lines:?}");
+    let errors = longwire.wait_log(&["[error]"]);
+    assert!(!errors.chars().any(char::is_control), "{errors:?}");
+}
+
+/// After the files were moved away, the signal makes new ones: what logrotate needs.
+#[test]
+fn logs_are_reopened() {
+    let longwire = Longwire::start(&logging("access_log DIR/access.log;", "return 200 ok;"));
+    get(longwire.addr(), "/first");
+    access_log(&longwire, 1);
+    let file = longwire.folder().path().join("access.log");
+    std::fs::rename(&file, longwire.folder().path().join("access.log.1")).unwrap();
+    longwire.signal(Signal::SIGUSR1);
+    until("the file is there again", || file.exists());
+    get(longwire.addr(), "/second");
+    let lines = access_log(&longwire, 1);
+    assert!(lines[0].contains("/second"), "{lines:?}");
+    assert!(longwire.folder().read("access.log.1").contains("/first"));
+}
