@@ -2,12 +2,29 @@
 //!
 //! No file is opened and no socket made here: texts come through a [`Reader`] that the caller passes in.
 
+#![forbid(unsafe_code)]
+
 use std::path::Path;
 
+mod address;
+mod build;
 pub mod diagnostic;
+mod directives;
+mod level;
 pub mod model;
+mod names;
+mod pattern;
+mod resolve;
 pub mod source;
 pub mod template;
+mod token;
+mod tree;
+pub mod value;
+
+use build::Builder;
+use names::Names;
+use token::Word;
+use tree::Directive;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use source::{Reader, Sources, Span};
@@ -15,9 +32,10 @@ pub use source::{Reader, Sources, Span};
 /// What is to be loaded.
 #[derive(Debug, Clone, Copy)]
 pub struct Input<'a> {
-    /// The configuration file. Relative paths of `include` count from its folder, other paths from `prefix`.
+    /// The configuration file. Relative paths of `include` and of certificates count from its
+    /// folder, those of logs and the pid file from `prefix`.
     pub file: &'a Path,
-    /// `-p`: what relative paths of logs, pid file and certificates count from.
+    /// `-p`: what relative paths of logs and the pid file count from.
     pub prefix: &'a Path,
     /// `-g`: directives for the main context, read after the file.
     pub globals: Option<&'a str>,
@@ -35,6 +53,35 @@ pub struct Loaded {
 }
 
 /// Reads a configuration with everything that it includes.
-pub fn load(_reader: &dyn Reader, _input: Input<'_>) -> Loaded {
-    todo!()
+pub fn load(reader: &dyn Reader, input: Input<'_>) -> Loaded {
+    let folder = input.file.parent().unwrap_or(Path::new(""));
+    let mut parser = tree::Parser::new(reader, folder);
+    let mut tree = inside_http(parser.file(input.file));
+    if let Some(globals) = input.globals {
+        tree.extend(parser.text(Path::new("-g"), globals.as_bytes().to_vec(), ""));
+    }
+    let mut builder = Builder::new(input.prefix, folder, Names::collect(&tree));
+    builder.diagnostics.append(&mut parser.diagnostics);
+    builder.config.log_formats.push(directives::combined());
+    builder.walk(&tree);
+    resolve::servers(&mut builder);
+    builder.finish_notes();
+    let (mut config, mut diagnostics) = (builder.config, builder.diagnostics);
+    config.upstreams.append(&mut builder.implicit);
+    diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| (span.file, span.start)));
+    let has_errors = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+    Loaded { config: (!has_errors).then_some(config), diagnostics, sources: parser.sources }
+}
+
+/// A file that begins with a directive of `http` is the inside of that block.
+fn inside_http(tree: Vec<Directive>) -> Vec<Directive> {
+    let inside = tree.iter().find_map(|directive| directives::is_inside_http(&directive.name.value));
+    match tree.first() {
+        Some(first) if inside == Some(true) => {
+            let span = first.span;
+            let name = Word { value: "http".to_owned(), span, quoted: false };
+            vec![Directive { name, args: Vec::new(), block: Some(tree), span }]
+        }
+        _ => tree,
+    }
 }

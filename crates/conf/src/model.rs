@@ -511,10 +511,10 @@ pub struct ProxySsl {
     pub name: Option<Template>,
     /// `proxy_ssl_server_name` (off): whether SNI is sent.
     pub server_name: bool,
-    /// `proxy_ssl_certificate` and its key.
-    pub certificate: Option<Certificate>,
     /// `proxy_ssl_protocols`.
     pub protocols: Protocols,
     /// `proxy_ssl_session_reuse` (on).
     pub session_reuse: bool,
+    /// `proxy_ssl_certificate` and its key.
+    pub certificate: Option<Certificate>,
 }

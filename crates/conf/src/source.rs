@@ -14,6 +14,13 @@ pub struct Span {
     pub end: u32,
 }
 
+impl Span {
+    /// From the beginning of this span to the end of `other`, which stands in the same file or is left out.
+    pub(crate) fn to(self, other: Span) -> Span {
+        if self.file != other.file || other.end < self.end { self } else { Span { end: other.end, ..self } }
+    }
+}
+
 /// How texts are found. The program reads the disk; tests read a table.
 pub trait Reader {
     /// The bytes of a file.
@@ -44,7 +51,28 @@ impl Sources {
     }
 
     /// Path, line and column (both from 1, the column in characters) of the beginning of a span.
-    pub fn locate(&self, _span: Span) -> (&Path, usize, usize) {
-        todo!()
+    pub fn locate(&self, span: Span) -> (&Path, usize, usize) {
+        let Some(file) = self.files.get(span.file as usize) else { return (Path::new(""), 1, 1) };
+        let before = file.text.get(..span.start as usize).unwrap_or(&file.text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = before.bytes().filter(|&byte| byte == b'\n').count() + 1;
+        (&file.path, line, before[line_start..].chars().count() + 1)
+    }
+
+    /// The text that a span covers.
+    pub fn text(&self, span: Span) -> &str {
+        let text = self.files.get(span.file as usize).map_or("", |file| &file.text);
+        text.get(span.start as usize..span.end as usize).unwrap_or("")
+    }
+
+    /// Takes in a text and gives its number.
+    pub(crate) fn add(&mut self, path: PathBuf, bytes: Vec<u8>) -> u32 {
+        // What is not UTF-8 cannot mean anything to nginx's grammar either, except inside values nobody reads.
+        let text = match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        };
+        self.files.push(File { path, text });
+        (self.files.len() - 1) as u32
     }
 }

@@ -41,6 +41,129 @@ pub enum Variable {
     Known(Known),
 }
 
+/// Variables of nginx that are always empty here, with the reason.
+pub const EMPTY: &[(&str, &str)] = &[
+    ("gzip_ratio", "answers are not compressed"),
+    ("http2", "requests over HTTP/2 are not served yet"),
+    ("http3", "HTTP/3 is not served"),
+    ("limit_rate", "rates are not limited"),
+    ("proxy_protocol_port", "the PROXY protocol is not read yet"),
+    ("realpath_root", "files are not served"),
+    ("request_body_file", "bodies are streamed, not stored"),
+    ("ssl_client_verify", "client certificates are not asked for yet"),
+    ("ssl_client_s_dn", "client certificates are not asked for yet"),
+    ("ssl_client_fingerprint", "client certificates are not asked for yet"),
+    ("ssl_session_id", "sessions are kept by tickets"),
+];
+
+/// Variables whose name begins with a fixed part, and what follows it.
+pub const PREFIXES: &[(&str, &str)] = &[
+    ("http_", "A header of the request, in lower case with `_` for `-`."),
+    ("sent_http_", "A header of the answer to the client."),
+    ("upstream_http_", "A header of the backend's answer."),
+    ("cookie_", "A cookie of the request."),
+    ("upstream_cookie_", "A cookie that the backend set."),
+    ("arg_", "An argument of the request line."),
+];
+
+impl Variable {
+    /// The variable of this name, if it is one that every configuration has.
+    pub fn builtin(name: &str) -> Option<Variable> {
+        if let [digit @ b'1'..=b'9'] = name.as_bytes() {
+            return Some(Variable::Capture(digit - b'0'));
+        }
+        if let Some((known, ..)) = Known::ALL.iter().find(|(_, its_name, _)| *its_name == name) {
+            return Some(Variable::Known(*known));
+        }
+        if EMPTY.iter().any(|(empty, _)| *empty == name) {
+            return Some(Variable::Named(name.to_owned()));
+        }
+        // "http_" alone is no variable, as in nginx.
+        let after = |prefix| name.strip_prefix(prefix).filter(|rest: &&str| !rest.is_empty());
+        let lower = |rest: &str| rest.to_ascii_lowercase();
+        after("http_")
+            .map(|rest| Variable::Http(lower(rest)))
+            .or_else(|| after("sent_http_").map(|rest| Variable::SentHttp(lower(rest))))
+            .or_else(|| after("upstream_http_").map(|rest| Variable::UpstreamHttp(lower(rest))))
+            .or_else(|| after("cookie_").map(|rest| Variable::Cookie(rest.to_owned())))
+            .or_else(|| after("upstream_cookie_").map(|rest| Variable::UpstreamCookie(rest.to_owned())))
+            .or_else(|| after("arg_").map(|rest| Variable::Arg(lower(rest))))
+    }
+}
+
+/// What is wrong with a [`Template`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mistake {
+    /// A `$` without a name behind it.
+    NoName,
+    /// `${name` without `}`.
+    NoBrace(String),
+    /// No such variable.
+    Unknown(String),
+}
+
+impl Template {
+    /// Literal text.
+    pub fn literal(text: impl Into<String>) -> Template {
+        let text = text.into();
+        Template { parts: if text.is_empty() { Vec::new() } else { vec![Part::Text(text)] } }
+    }
+
+    /// The text, when there is no variable in it.
+    pub fn as_literal(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [] => Some(""),
+            [Part::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Parses a value; `lookup` knows the variables. All mistakes come at once.
+    pub fn parse(text: &str, lookup: impl Fn(&str) -> Option<Variable>) -> Result<Template, Vec<Mistake>> {
+        let (mut parts, mut mistakes) = (Vec::new(), Vec::new());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('$') {
+            push_text(&mut parts, before);
+            let (name, tail) = match name(after) {
+                Ok(found) => found,
+                Err(mistake) => {
+                    mistakes.push(mistake);
+                    rest = after;
+                    continue;
+                }
+            };
+            match lookup(name) {
+                Some(variable) => parts.push(Part::Variable(variable)),
+                None => mistakes.push(Mistake::Unknown(name.to_owned())),
+            }
+            rest = tail;
+        }
+        push_text(&mut parts, rest);
+        if mistakes.is_empty() { Ok(Template { parts }) } else { Err(mistakes) }
+    }
+}
+
+fn push_text(parts: &mut Vec<Part>, text: &str) {
+    match parts.last_mut() {
+        _ if text.is_empty() => {}
+        Some(Part::Text(last)) => last.push_str(text),
+        _ => parts.push(Part::Text(text.to_owned())),
+    }
+}
+
+/// The name behind a `$`, and what follows it. Captures have one digit; braces part a name from the text behind it.
+fn name(text: &str) -> Result<(&str, &str), Mistake> {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let length = |text: &str| text.bytes().position(|byte| !is_name(byte)).unwrap_or(text.len());
+    if let Some(braced) = text.strip_prefix('{') {
+        let (name, tail) = braced.split_at(length(braced));
+        let tail = tail.strip_prefix('}').ok_or_else(|| Mistake::NoBrace(name.to_owned()))?;
+        return if name.is_empty() { Err(Mistake::NoName) } else { Ok((name, tail)) };
+    }
+    let end = if matches!(text.as_bytes().first(), Some(b'1'..=b'9')) { 1 } else { length(text) };
+    if end == 0 { Err(Mistake::NoName) } else { Ok(text.split_at(end)) }
+}
+
 /// Variables with a fixed name: one row each, so that name and meaning stay together.
 macro_rules! known {
     ($($(#[doc = $doc:literal])* $variant:ident = $name:literal),* $(,)?) => {

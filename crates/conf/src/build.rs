@@ -1,0 +1,292 @@
+//! From the tree to the model: walks the directives, checks each against its table entry and lets it set its value.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::diagnostic::Diagnostic;
+use crate::directives::{self, Class, Context, Entry};
+use crate::level::Level;
+use crate::model::{Config, Spanned};
+use crate::names::Names;
+use crate::source::Span;
+use crate::template::{Mistake, Template, Variable};
+use crate::token::Word;
+use crate::tree::Directive;
+use crate::value;
+
+/// What is known while directives are read.
+pub(crate) struct Builder<'a> {
+    /// What relative paths of logs and the pid file count from.
+    pub(crate) prefix: &'a Path,
+    /// What relative paths of certificates count from: the configuration file's folder.
+    pub(crate) folder: &'a Path,
+    /// Everything found so far.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// Names that may be used before they are defined.
+    pub(crate) names: Names,
+    /// The block being read.
+    pub(crate) context: Context,
+    /// Settings typed in it.
+    pub(crate) level: Level,
+    /// Levels around it that matter to their inside: what the enclosing locations match.
+    pub(crate) enclosing: Vec<crate::model::Matcher>,
+    /// Groups made for fixed addresses in `proxy_pass`.
+    pub(crate) implicit: Vec<crate::model::Upstream>,
+    /// The `http` block, once read.
+    pub(crate) http: Option<Level>,
+    /// The model as far as it is finished.
+    pub(crate) config: Config,
+    /// Accepted without effect: where first, and how often.
+    accepted: BTreeMap<&'static str, (Span, usize, &'static str)>,
+}
+
+impl<'a> Builder<'a> {
+    /// A builder for a tree whose names are known.
+    pub(crate) fn new(prefix: &'a Path, folder: &'a Path, names: Names) -> Builder<'a> {
+        Builder {
+            prefix,
+            folder,
+            names,
+            diagnostics: Vec::new(),
+            context: Context::Main,
+            level: Level::default(),
+            enclosing: Vec::new(),
+            implicit: Vec::new(),
+            http: None,
+            config: Config::default(),
+            accepted: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a finding.
+    pub(crate) fn report(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// Takes a finding that inheritance may bring up several times.
+    pub(crate) fn report_once(&mut self, diagnostic: Diagnostic) {
+        if !self.diagnostics.contains(&diagnostic) {
+            self.report(diagnostic);
+        }
+    }
+
+    /// Reads the directives of the block at hand.
+    pub(crate) fn walk(&mut self, directives: &[Directive]) {
+        for directive in directives {
+            self.directive(directive);
+        }
+    }
+
+    /// Reads a block of settings inside the one at hand, and gives what was typed in it.
+    pub(crate) fn inside(&mut self, context: Context, directive: &Directive, level: Level) -> Level {
+        let outer = std::mem::replace(&mut self.level, Level { span: directive.span, ..level });
+        self.within(context, directive);
+        std::mem::replace(&mut self.level, outer)
+    }
+
+    /// Reads a block in another context.
+    pub(crate) fn within(&mut self, context: Context, directive: &Directive) {
+        let outer = std::mem::replace(&mut self.context, context);
+        self.walk(directive.block.as_deref().unwrap_or_default());
+        self.context = outer;
+    }
+
+    fn directive(&mut self, directive: &Directive) {
+        let Some(entry) = directives::find(&directive.name.value, self.context) else {
+            return self.report(directives::suggest::unknown(directive, self.context));
+        };
+        if let Class::Refused = entry.class {
+            return self.report(refusal(directive, entry));
+        }
+        if !entry.contexts.contains(&self.context) {
+            return self.report(directives::suggest::misplaced(directive, entry, self.context));
+        }
+        if let Some(mistake) = wrong_shape(directive, entry) {
+            return self.report(mistake);
+        }
+        match entry.class {
+            Class::Implemented(set) => {
+                if !entry.repeats && self.is_duplicate(directive, entry) {
+                    return;
+                }
+                set(self, directive);
+            }
+            Class::Accepted | Class::Refused => self.without_effect(entry.name, directive.span, entry.text),
+        }
+    }
+
+    fn is_duplicate(&mut self, directive: &Directive, entry: &Entry) -> bool {
+        let first = self.level.seen.insert(entry.name, directive.span);
+        if first.is_some() {
+            self.report(
+                Diagnostic::error(directive.span, format!("\"{}\" directive is duplicate", entry.name))
+                    .label("stands in this block already")
+                    .help("keep the one that is meant"),
+            );
+        }
+        first.is_some()
+    }
+
+    /// Notes a directive that changes nothing here, with the reason. One note tells of all places.
+    pub(crate) fn without_effect(&mut self, name: &'static str, span: Span, reason: &'static str) {
+        self.accepted.entry(name).or_insert((span, 0, reason)).1 += 1;
+    }
+
+    /// Turns what was accepted without effect into notes.
+    pub(crate) fn finish_notes(&mut self) {
+        for (name, (span, times, reason)) in std::mem::take(&mut self.accepted) {
+            let times = if times > 1 { format!(" ({times} times)") } else { String::new() };
+            self.report(Diagnostic::note(span, format!("\"{name}\" has no effect{times}: {reason}")));
+        }
+    }
+
+    /// Reports a value that cannot be read.
+    pub(crate) fn invalid(&mut self, directive: &Directive, word: &Word, what: &str, help: &str) {
+        let message = format!("\"{}\" directive invalid value", directive.name.value);
+        self.report(Diagnostic::error(word.span, message).label(format!("not {what}")).help(help));
+    }
+
+    /// The only argument as a time.
+    pub(crate) fn time(&mut self, directive: &Directive) -> Option<Duration> {
+        self.time_of(directive, &directive.args[0])
+    }
+
+    /// An argument as a time.
+    pub(crate) fn time_of(&mut self, directive: &Directive, word: &Word) -> Option<Duration> {
+        let time = value::time(&word.value);
+        if time.is_none() {
+            self.invalid(directive, word, "a time", TIME_HELP);
+        }
+        time
+    }
+
+    /// The only argument as a time in whole seconds.
+    pub(crate) fn seconds(&mut self, directive: &Directive) -> Option<Duration> {
+        let time = value::seconds(&directive.args[0].value);
+        if time.is_none() {
+            self.invalid(directive, &directive.args[0], "a time in seconds", TIME_HELP);
+        }
+        time
+    }
+
+    /// An argument as a size.
+    pub(crate) fn size(&mut self, directive: &Directive, word: &Word) -> Option<u64> {
+        let size = value::size(&word.value);
+        if size.is_none() {
+            self.invalid(
+                directive,
+                word,
+                "a size",
+                "write bytes, or a number with k, m or g behind it: \"64k\", \"10m\"",
+            );
+        }
+        size
+    }
+
+    /// The only argument as a number.
+    pub(crate) fn number(&mut self, directive: &Directive) -> Option<u64> {
+        let number = value::number(&directive.args[0].value);
+        if number.is_none() {
+            self.invalid(directive, &directive.args[0], "a number", "write digits only");
+        }
+        number
+    }
+
+    /// The only argument as `on` or `off`.
+    pub(crate) fn flag(&mut self, directive: &Directive) -> Option<bool> {
+        let word = &directive.args[0];
+        match word.value.to_ascii_lowercase().as_str() {
+            "on" => Some(true),
+            "off" => Some(false),
+            other => {
+                let name = &directive.name.value;
+                let message = format!(
+                    "invalid value \"{other}\" in \"{name}\" directive, it must be \"on\" or \"off\""
+                );
+                self.report(Diagnostic::error(word.span, message).label("neither \"on\" nor \"off\""));
+                None
+            }
+        }
+    }
+
+    /// A value with variables.
+    pub(crate) fn template(&mut self, word: &Word) -> Option<Template> {
+        self.template_at(&word.value, word.span)
+    }
+
+    /// A part of a word as a value with variables.
+    pub(crate) fn template_at(&mut self, text: &str, span: Span) -> Option<Template> {
+        match Template::parse(text, |name| self.names.variable(name)) {
+            Ok(template) => Some(template),
+            Err(mistakes) => {
+                for mistake in mistakes {
+                    let diagnostic = self.variable_mistake(span, &mistake);
+                    self.report(diagnostic);
+                }
+                None
+            }
+        }
+    }
+
+    fn variable_mistake(&self, span: Span, mistake: &Mistake) -> Diagnostic {
+        match mistake {
+            Mistake::NoName => Diagnostic::error(span, "invalid variable name")
+                .label("a \"$\" without a name behind it")
+                .help("a \"$\" always begins a variable and cannot be escaped"),
+            Mistake::NoBrace(name) => {
+                Diagnostic::error(span, format!("the closing bracket in \"{name}\" variable is missing"))
+                    .label(format!("write \"${{{name}}}\""))
+            }
+            Mistake::Unknown(name) => directives::suggest::unknown_variable(span, name, &self.names),
+        }
+    }
+
+    /// A path that counts from the prefix: logs and the pid file.
+    pub(crate) fn path(&self, word: &Word) -> Spanned<PathBuf> {
+        Spanned { value: self.prefix.join(&word.value), span: word.span }
+    }
+
+    /// A path that counts from the configuration file's folder: certificates and keys.
+    pub(crate) fn conf_path(&self, word: &Word) -> Spanned<PathBuf> {
+        Spanned { value: self.folder.join(&word.value), span: word.span }
+    }
+}
+
+const TIME_HELP: &str =
+    "write seconds, or numbers with units from large to small: \"60s\", \"1h30m\", \"500ms\", \"7d\"";
+
+fn refusal(directive: &Directive, entry: &Entry) -> Diagnostic {
+    let mut sentences = entry.text.splitn(2, ". ");
+    let message =
+        format!("\"{}\": {}", directive.name.value, sentences.next().unwrap_or("").trim_end_matches('.'));
+    let diagnostic = Diagnostic::error(directive.span, message);
+    match sentences.next() {
+        Some(help) => diagnostic.help(help),
+        None => diagnostic,
+    }
+}
+
+/// A block where none belongs, none where one does, or too few or many arguments.
+fn wrong_shape(directive: &Directive, entry: &Entry) -> Option<Diagnostic> {
+    let (name, span) = (entry.name, directive.span);
+    let (least, most) = entry.args;
+    if directive.block.is_some() && !entry.block && !matches!(entry.class, Class::Accepted) {
+        let message = format!("directive \"{name}\" is not terminated by \";\"");
+        return Some(Diagnostic::error(span, message).label("a block follows, but this directive has none"));
+    }
+    if directive.block.is_none() && entry.block {
+        let message = format!("directive \"{name}\" has no opening \"{{\"");
+        return Some(Diagnostic::error(span, message).label("a block belongs here"));
+    }
+    if directive.args.len() < least || directive.args.len() > most {
+        let message = format!("invalid number of arguments in \"{name}\" directive");
+        return Some(Diagnostic::error(span, message).help(format!("its form is: {}", entry.form())));
+    }
+    None
+}
+
+/// Whether a variable of this name may be defined by the file.
+pub(crate) fn is_builtin(name: &str) -> bool {
+    Variable::builtin(name).is_some()
+}

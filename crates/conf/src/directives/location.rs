@@ -1,0 +1,193 @@
+//! `location`, `return`, `internal`, and directives of files where no file is served.
+
+use super::{ALL, Context, Entry, LOCATION, SERVER_LOCATION, add, block, set};
+use crate::build::Builder;
+use crate::diagnostic::Diagnostic;
+use crate::level::Level;
+use crate::model::{Matcher, Return};
+use crate::pattern;
+use crate::token::Word;
+use crate::tree::Directive;
+
+pub(super) const TABLE: &[Entry] = &[
+    block(
+        "location",
+        SERVER_LOCATION,
+        (1, 2),
+        "[= | ~ | ~* | ^~] PATH | @NAME",
+        "What is done with requests for a path: exact with `=`; else the longest prefix; then the first regular expression that matches, unless the prefix is marked `^~`.",
+        location,
+    ),
+    set(
+        "internal",
+        LOCATION,
+        (0, 0),
+        "",
+        "",
+        "Requests from outside are answered with 404; only error pages get here.",
+        |b, _| b.level.internal = true,
+    ),
+    add(
+        "return",
+        SERVER_LOCATION,
+        (1, 2),
+        "CODE [TEXT | URL] | URL",
+        "",
+        "Answers at once. 444 closes the connection without an answer.",
+        answer,
+    ),
+    set(
+        "root",
+        ALL,
+        (1, 1),
+        "PATH",
+        "",
+        "Accepted where every request is proxied or answered by `return`. Longwire does not serve files yet.",
+        |b, d| b.level.files.push(("root", d.span)),
+    ),
+    set("alias", LOCATION, (1, 1), "PATH", "", "As `root`.", |b, d| b.level.files.push(("alias", d.span))),
+];
+
+fn location(b: &mut Builder<'_>, d: &Directive) {
+    let Some(matcher) = matcher(b, d) else { return };
+    let Some(matcher) = nesting(b, d, matcher) else { return };
+    b.enclosing.push(matcher.clone());
+    let level = b.inside(Context::Location, d, Level { matcher: Some(matcher), ..Level::default() });
+    b.enclosing.pop();
+    b.level.children.push(level);
+}
+
+/// Reads what a location matches; a mark may stand alone or straight before the path.
+fn matcher(b: &mut Builder<'_>, d: &Directive) -> Option<Matcher> {
+    let (mark, path, word) = match d.args.as_slice() {
+        [word] => {
+            let mark =
+                ["=", "^~", "~*", "~"].into_iter().find(|mark| word.value.starts_with(mark)).unwrap_or("");
+            (mark, &word.value[mark.len()..], word)
+        }
+        [mark, word, ..] => (mark.value.as_str(), word.value.as_str(), word),
+        [] => return None,
+    };
+    let owned = path.to_owned();
+    Some(match mark {
+        "" if path.starts_with('@') => Matcher::Named(path[1..].to_owned()),
+        "" => Matcher::Prefix { path: owned, no_regex: false },
+        "=" => Matcher::Exact(owned),
+        "^~" => Matcher::Prefix { path: owned, no_regex: true },
+        "~" | "~*" => match pattern::compile(word, path, mark == "~*") {
+            Ok(regex) => Matcher::Regex(regex),
+            Err(mistake) => {
+                b.report(mistake);
+                return None;
+            }
+        },
+        other => {
+            let message = format!("invalid location modifier \"{other}\"");
+            b.report(Diagnostic::error(d.args[0].span, message).help("modifiers are =, ~, ~* and ^~"));
+            return None;
+        }
+    })
+}
+
+/// Checks a location against the one it stands in.
+fn nesting(b: &mut Builder<'_>, d: &Directive, matcher: Matcher) -> Option<Matcher> {
+    let shown = show(&matcher);
+    let problem = match (b.enclosing.last(), &matcher) {
+        (Some(Matcher::Exact(outer)), _) => {
+            Some(format!("location \"{shown}\" cannot be inside the exact location \"{outer}\""))
+        }
+        (Some(Matcher::Named(outer)), _) => {
+            Some(format!("location \"{shown}\" cannot be inside the named location \"@{outer}\""))
+        }
+        (Some(_), Matcher::Named(_)) => {
+            Some(format!("named location \"{shown}\" can be on the server level only"))
+        }
+        (Some(Matcher::Prefix { path: outer, .. }), Matcher::Exact(path) | Matcher::Prefix { path, .. })
+            if !path.starts_with(outer.as_str()) =>
+        {
+            Some(format!("location \"{path}\" is outside location \"{outer}\""))
+        }
+        _ => None,
+    };
+    if let Some(problem) = problem {
+        b.report(Diagnostic::error(d.span, problem));
+        return None;
+    }
+    if b.level
+        .children
+        .iter()
+        .any(|other| other.matcher.as_ref().is_some_and(|other| is_same(other, &matcher)))
+    {
+        b.report(
+            Diagnostic::error(d.span, format!("duplicate location \"{shown}\""))
+                .label("this location stands above already"),
+        );
+        return None;
+    }
+    if let Matcher::Prefix { path, .. } | Matcher::Exact(path) = &matcher
+        && !path.starts_with('/')
+    {
+        let message = format!("location \"{path}\" never matches");
+        let help = format!("paths begin with \"/\": write \"/{path}\"");
+        b.report(Diagnostic::warning(d.span, message).help(help));
+    }
+    Some(matcher)
+}
+
+fn is_same(a: &Matcher, b: &Matcher) -> bool {
+    match (a, b) {
+        (Matcher::Exact(a), Matcher::Exact(b))
+        | (Matcher::Prefix { path: a, .. }, Matcher::Prefix { path: b, .. })
+        | (Matcher::Named(a), Matcher::Named(b)) => a == b,
+        _ => false,
+    }
+}
+
+fn show(matcher: &Matcher) -> String {
+    match matcher {
+        Matcher::Exact(path) | Matcher::Prefix { path, .. } => path.clone(),
+        Matcher::Regex(regex) => regex.as_str().to_owned(),
+        Matcher::Named(name) => format!("@{name}"),
+    }
+}
+
+fn answer(b: &mut Builder<'_>, d: &Directive) {
+    let Some(answer) = read_answer(b, d) else { return };
+    // As in nginx the first one is done, and what follows is never reached.
+    b.level.answer.get_or_insert(answer);
+}
+
+fn read_answer(b: &mut Builder<'_>, d: &Directive) -> Option<Return> {
+    let word = &d.args[0];
+    let code = Some(word.value.as_str()).filter(|code| code.bytes().all(|byte| byte.is_ascii_digit()));
+    let Some(code) = code else {
+        let is_url = ["http://", "https://", "$scheme"].iter().any(|start| word.value.starts_with(start));
+        if d.args.len() == 1 && is_url {
+            return b.template(word).map(|url| Return { code: 302, text: Some(url) });
+        }
+        invalid_code(
+            b,
+            word,
+            "a status, or a URL that begins with http://, https:// or $scheme, belongs here",
+        );
+        return None;
+    };
+    match code.parse() {
+        Ok(code @ (0 | 200..=999)) => {
+            let code = if code == 0 { 200 } else { code };
+            let text = match d.args.get(1) {
+                Some(word) => Some(b.template(word)?),
+                None => None,
+            };
+            Some(Return { code, text })
+        }
+        _ => {
+            invalid_code(b, word, "a status has three digits, from 200 on");
+            None
+        }
+    }
+}
+
+fn invalid_code(b: &mut Builder<'_>, word: &Word, help: &str) {
+    b.report(Diagnostic::error(word.span, format!("invalid return code \"{}\"", word.value)).help(help));
+}

@@ -1,0 +1,416 @@
+//! `proxy_*`.
+
+use super::http::header_name;
+use super::ssl::protocols;
+use super::{ALL, ANY, Entry, LOCATION, accepted, add, set, upstream};
+use crate::address;
+use crate::build::Builder;
+use crate::diagnostic::Diagnostic;
+use crate::model::{Address, Certificate, Matcher, ProxyPass, ProxyRedirect, ProxyTarget, RedirectRule};
+use crate::pattern;
+use crate::token::Word;
+use crate::tree::Directive;
+
+const STREAMED: &str = "answers are streamed as they come, never stored";
+const UPLOAD: &str = "request bodies are streamed as they come, never stored";
+const CACHE: &str = "answers are not cached, which costs only speed";
+
+pub(super) const TABLE: &[Entry] = &[
+    set(
+        "proxy_pass",
+        LOCATION,
+        (1, 1),
+        "URL",
+        "",
+        "Passes requests to `http://` or `https://` and an address, `unix:/path:` or the name of a group. A URI behind it replaces the matched prefix. WebSocket handshakes pass without further directives.",
+        proxy_pass,
+    ),
+    set(
+        "proxy_http_version",
+        ALL,
+        (1, 1),
+        "1.0 | 1.1",
+        "1.1",
+        "Backends are always spoken to in HTTP/1.1, as nginx does by default since 1.29.7.",
+        proxy_http_version,
+    ),
+    add(
+        "proxy_set_header",
+        ALL,
+        (2, 2),
+        "NAME VALUE",
+        "Host $proxy_host",
+        "Sets a header of requests to backends; an empty value removes it. Inherited only by a level that sets none of its own. `Upgrade` and `Connection` of a WebSocket handshake may be set as usual and need not be.",
+        proxy_set_header,
+    ),
+    add(
+        "proxy_hide_header",
+        ALL,
+        (1, 1),
+        "NAME",
+        "",
+        "Keeps a header of backends' answers from clients.",
+        |b, d| {
+            b.level.layer.proxy_hide_header.get_or_insert_default().push(d.args[0].value.to_ascii_lowercase())
+        },
+    ),
+    add(
+        "proxy_pass_header",
+        ALL,
+        (1, 1),
+        "NAME",
+        "",
+        "Lets a header through that is otherwise hidden: `Date`, `Server`, `X-Pad` or `X-Accel-...`.",
+        |b, d| {
+            b.level.layer.proxy_pass_header.get_or_insert_default().push(d.args[0].value.to_ascii_lowercase())
+        },
+    ),
+    set(
+        "proxy_pass_request_headers",
+        ALL,
+        (1, 1),
+        "on | off",
+        "on",
+        "Whether the client's headers go to the backend.",
+        |b, d| b.level.layer.proxy_pass_request_headers = b.flag(d),
+    ),
+    set(
+        "proxy_pass_request_body",
+        ALL,
+        (1, 1),
+        "on | off",
+        "on",
+        "Whether the client's request body goes to the backend.",
+        |b, d| b.level.layer.proxy_pass_request_body = b.flag(d),
+    ),
+    set(
+        "proxy_method",
+        ALL,
+        (1, 1),
+        "METHOD",
+        "",
+        "The method of requests to backends in place of the client's. A WebSocket handshake stays GET.",
+        |b, d| b.level.layer.proxy_method = b.template(&d.args[0]).map(Some),
+    ),
+    set(
+        "proxy_connect_timeout",
+        ALL,
+        (1, 1),
+        "TIME",
+        "60s",
+        "How long connecting to a backend may take.",
+        |b, d| b.level.layer.proxy_connect_timeout = b.time(d),
+    ),
+    set(
+        "proxy_read_timeout",
+        ALL,
+        (1, 1),
+        "TIME",
+        "60s",
+        "How long a backend may be silent. In a tunnel bytes of either direction count, and so do answers to pings: see `websocket_ping`.",
+        |b, d| b.level.layer.proxy_read_timeout = b.time(d),
+    ),
+    set(
+        "proxy_send_timeout",
+        ALL,
+        (1, 1),
+        "TIME",
+        "60s",
+        "How long a write to a backend may be blocked.",
+        |b, d| b.level.layer.proxy_send_timeout = b.time(d),
+    ),
+    add(
+        "proxy_redirect",
+        ALL,
+        (1, 2),
+        "default | off | FROM TO",
+        "default",
+        "Replaces the beginning of `Location` and `Refresh` headers of backends; FROM may be a regular expression behind `~` or `~*`.",
+        proxy_redirect,
+    ),
+    set(
+        "proxy_intercept_errors",
+        ALL,
+        (1, 1),
+        "on | off",
+        "off",
+        "Whether `error_page` takes the place of backends' own error answers.",
+        |b, d| b.level.layer.proxy_intercept_errors = b.flag(d),
+    ),
+    set(
+        "proxy_bind",
+        ALL,
+        (1, 2),
+        "ADDRESS | off",
+        "",
+        "The local address that connections to backends come from. `transparent` is not there yet.",
+        proxy_bind,
+    ),
+    set(
+        "proxy_socket_keepalive",
+        ALL,
+        (1, 1),
+        "on | off",
+        "off",
+        "Whether TCP probes idle connections to backends.",
+        |b, d| b.level.layer.proxy_socket_keepalive = b.flag(d),
+    ),
+    set(
+        "proxy_ssl_verify",
+        ALL,
+        (1, 1),
+        "on | off",
+        "off",
+        "Whether certificates of `https://` backends are checked, against `proxy_ssl_trusted_certificate`.",
+        |b, d| b.level.layer.proxy_ssl.verify = b.flag(d),
+    ),
+    set(
+        "proxy_ssl_trusted_certificate",
+        ALL,
+        (1, 1),
+        "FILE",
+        "",
+        "PEM file with authorities that backends' certificates are checked against.",
+        |b, d| b.level.layer.proxy_ssl.trusted = Some(Some(b.conf_path(&d.args[0]))),
+    ),
+    set(
+        "proxy_ssl_name",
+        ALL,
+        (1, 1),
+        "NAME",
+        "$proxy_host",
+        "The name that a backend's certificate must have, and that is sent by SNI.",
+        |b, d| b.level.layer.proxy_ssl.name = b.template(&d.args[0]).map(Some),
+    ),
+    set(
+        "proxy_ssl_server_name",
+        ALL,
+        (1, 1),
+        "on | off",
+        "off",
+        "Whether the name is sent by SNI.",
+        |b, d| b.level.layer.proxy_ssl.server_name = b.flag(d),
+    ),
+    set(
+        "proxy_ssl_certificate",
+        ALL,
+        (1, 1),
+        "FILE",
+        "",
+        "PEM file with the certificate that Longwire shows to backends.",
+        |b, d| {
+            b.level.proxy_pair.0 = Some(b.conf_path(&d.args[0]));
+            pair(b);
+        },
+    ),
+    set("proxy_ssl_certificate_key", ALL, (1, 1), "FILE", "", "PEM file with its key.", |b, d| {
+        b.level.proxy_pair.1 = Some(b.conf_path(&d.args[0]));
+        pair(b);
+    }),
+    set(
+        "proxy_ssl_protocols",
+        ALL,
+        (1, ANY),
+        "[TLSv1.2] [TLSv1.3]",
+        "TLSv1.2 TLSv1.3",
+        "Versions of TLS towards backends.",
+        |b, d| b.level.layer.proxy_ssl.protocols = protocols(b, d),
+    ),
+    set(
+        "proxy_ssl_session_reuse",
+        ALL,
+        (1, 1),
+        "on | off",
+        "on",
+        "Whether sessions with backends are resumed.",
+        |b, d| b.level.layer.proxy_ssl.session_reuse = b.flag(d),
+    ),
+    accepted("proxy_ssl_ciphers", ALL, "the suites of rustls are used, all of them safe"),
+    accepted("proxy_ssl_verify_depth", ALL, "chains are checked to any depth"),
+    accepted("proxy_ssl_conf_command", ALL, "it speaks to OpenSSL, which is not in use"),
+    accepted("proxy_buffering", ALL, STREAMED),
+    accepted("proxy_buffers", ALL, STREAMED),
+    accepted("proxy_buffer_size", ALL, STREAMED),
+    accepted("proxy_busy_buffers_size", ALL, STREAMED),
+    accepted("proxy_max_temp_file_size", ALL, STREAMED),
+    accepted("proxy_temp_file_write_size", ALL, STREAMED),
+    accepted("proxy_temp_path", ALL, STREAMED),
+    accepted("proxy_limit_rate", ALL, "answers are passed on as fast as they come"),
+    accepted("proxy_request_buffering", ALL, UPLOAD),
+    accepted("proxy_send_lowat", ALL, "the system decides when to send"),
+    accepted("proxy_force_ranges", ALL, CACHE),
+    accepted("proxy_headers_hash_bucket_size", ALL, "tables grow as needed"),
+    accepted("proxy_headers_hash_max_size", ALL, "tables grow as needed"),
+    accepted("proxy_ignore_client_abort", ALL, "a request ends when its client is gone"),
+    accepted(
+        "proxy_ignore_headers",
+        ALL,
+        "X-Accel-* and caching headers of backends have no effect here in any case",
+    ),
+    accepted("proxy_cache", ALL, CACHE),
+    accepted("proxy_cache_*", ALL, CACHE),
+    accepted("proxy_no_cache", ALL, CACHE),
+    accepted("proxy_next_upstream", ALL, NEXT),
+    accepted("proxy_next_upstream_tries", ALL, NEXT),
+    accepted("proxy_next_upstream_timeout", ALL, NEXT),
+];
+
+const NEXT: &str = "the next server of a group is tried when connecting fails, and in no other case";
+
+fn proxy_pass(b: &mut Builder<'_>, d: &Directive) {
+    let word = &d.args[0];
+    let (text, span) = (word.value.clone(), word.span);
+    let lower = text.to_ascii_lowercase();
+    if text.contains('$') {
+        let Some(template) = b.template(word) else { return };
+        let https = lower.starts_with("https://");
+        b.level.proxy = Some(ProxyPass { https, target: ProxyTarget::Variable(template), text, span });
+        return;
+    }
+    let scheme = ["http://", "https://"].into_iter().find(|scheme| lower.starts_with(scheme));
+    let Some(scheme) = scheme else { return b.report(invalid_prefix(word)) };
+    let (address, uri) = address::split_uri(&text[scheme.len()..]);
+    let is_bare = matches!(b.enclosing.last(), Some(Matcher::Regex(_) | Matcher::Named(_)));
+    if let Some(uri) = uri.filter(|_| is_bare) {
+        return b.report(uri_part(word, uri));
+    }
+    let uri = uri.map(|uri| if uri.starts_with('/') { uri.to_owned() } else { format!("/{uri}") });
+    let Some((upstream, host)) = group(b, word, address, scheme == "https://") else { return };
+    let target = ProxyTarget::Group { upstream, host, uri };
+    b.level.proxy = Some(ProxyPass { https: scheme == "https://", target, text, span });
+}
+
+fn invalid_prefix(word: &Word) -> Diagnostic {
+    let mistake = Diagnostic::error(word.span, "invalid URL prefix")
+        .label("a URL begins with \"http://\" or \"https://\"");
+    match word.value.split_once("://") {
+        Some(("ws", rest)) => mistake.help(format!("a WebSocket begins as HTTP: write \"http://{rest}\"")),
+        Some(("wss", rest)) => mistake.help(format!("a WebSocket begins as HTTP: write \"https://{rest}\"")),
+        Some((scheme, _)) => mistake.help(format!("\"{scheme}\" is not spoken")),
+        None => mistake.help(format!("write \"http://{}\"", word.value.trim_start_matches('/'))),
+    }
+}
+
+fn uri_part(word: &Word, uri: &str) -> Diagnostic {
+    let message = "\"proxy_pass\" cannot have URI part in location given by regular expression, or inside named location";
+    let without = word.value.strip_suffix(uri).unwrap_or(&word.value);
+    Diagnostic::error(word.span, message)
+        .label(format!("\"{uri}\" has no matched prefix to replace"))
+        .help(format!("write \"{without}\" to pass the path on as it came, or put variables into the URL"))
+}
+
+/// The group for an address and its `$proxy_host`: a block of this name, else an implicit one, made once.
+fn group(b: &mut Builder<'_>, word: &Word, text: &str, https: bool) -> Option<(usize, String)> {
+    if let Some(index) = b.names.upstream(text) {
+        return Some((index, text.to_owned()));
+    }
+    let address = match address::parse(text) {
+        Ok(address) => address,
+        Err(problem) => {
+            let message = format!("{problem} in upstream \"{text}\"");
+            b.report(
+                Diagnostic::error(word.span, message)
+                    .help("write \"http://host:port\", or the name of an upstream block"),
+            );
+            return None;
+        }
+    };
+    let (name, port) =
+        text.rsplit_once(':').filter(|_| !matches!(address, Address::Unix(_))).unwrap_or((text, ""));
+    if b.names.upstream(name).is_some() {
+        let message = format!("upstream \"{name}\" may not have port {port}");
+        b.report(Diagnostic::error(word.span, message).label("a group says the port of each of its servers"));
+        return None;
+    }
+    let default = if https { 443 } else { 80 };
+    let host = match &address {
+        Address::Unix(_) => "localhost".to_owned(),
+        Address::Ip(_, port) | Address::Name(_, port) if *port == default => name.to_owned(),
+        _ => text.to_owned(),
+    };
+    Some((implicit(b, word, text, address), host))
+}
+
+fn implicit(b: &mut Builder<'_>, word: &Word, text: &str, address: Address) -> usize {
+    let explicit = b.names.upstreams.len();
+    if let Some(at) = b.implicit.iter().position(|group| group.servers[0].address.value == address) {
+        return explicit + at;
+    }
+    let mut group = upstream::group(text.to_owned(), true, word.span);
+    group.servers.push(upstream::backend(address, word, text));
+    b.implicit.push(group);
+    explicit + b.implicit.len() - 1
+}
+
+/// Joins the certificate towards backends with its key, once both are there.
+fn pair(b: &mut Builder<'_>) {
+    if let (Some(chain), Some(key)) = b.level.proxy_pair.clone() {
+        b.level.layer.proxy_ssl.certificate = Some(Some(Certificate { chain, key }));
+    }
+}
+
+fn proxy_http_version(b: &mut Builder<'_>, d: &Directive) {
+    match d.args[0].value.as_str() {
+        "1.1" => {}
+        "1.0" => b.without_effect("proxy_http_version 1.0", d.span, "backends are spoken to in HTTP/1.1"),
+        "2" | "2.0" => b.without_effect("proxy_http_version 2", d.span, "backends are spoken to in HTTP/1.1"),
+        _ => b.invalid(d, &d.args[0], "a version of HTTP", "write \"1.1\""),
+    }
+}
+
+fn proxy_set_header(b: &mut Builder<'_>, d: &Directive) {
+    if !header_name(b, d) {
+        return;
+    }
+    let Some(value) = b.template(&d.args[1]) else { return };
+    b.level.layer.proxy_set_header.get_or_insert_default().push((d.args[0].value.clone(), value));
+}
+
+fn proxy_redirect(b: &mut Builder<'_>, d: &Directive) {
+    let rule = match d.args.as_slice() {
+        [word] if word.value == "off" => {
+            b.level.layer.proxy_redirect = Some(ProxyRedirect::Off);
+            return;
+        }
+        // Kept as "off" in configurations from before nginx 0.7.
+        [word] if word.value == "false" => return b.invalid(d, word, "a rule", "write \"off\""),
+        [word] if word.value == "default" => RedirectRule::Default,
+        [word] => return b.invalid(d, word, "a rule", "write \"off\", \"default\", or FROM and TO"),
+        [from, to, ..] => match redirect_rule(b, from, to) {
+            Some(rule) => rule,
+            None => return,
+        },
+        [] => return,
+    };
+    let mut rules = match b.level.layer.proxy_redirect.take() {
+        Some(ProxyRedirect::Rules(rules)) => rules.to_vec(),
+        _ => Vec::new(),
+    };
+    rules.push(rule);
+    b.level.layer.proxy_redirect = Some(ProxyRedirect::Rules(rules.into()));
+}
+
+fn redirect_rule(b: &mut Builder<'_>, from: &Word, to: &Word) -> Option<RedirectRule> {
+    let Some(expression) = from.value.strip_prefix('~') else {
+        let (from, to) = (b.template(from), b.template(to));
+        return Some(RedirectRule::Prefix(from?, to?));
+    };
+    let (expression, ignore_case) =
+        expression.strip_prefix('*').map_or((expression, false), |rest| (rest, true));
+    match pattern::compile(from, expression, ignore_case) {
+        Ok(regex) => Some(RedirectRule::Regex(regex, b.template(to)?)),
+        Err(mistake) => {
+            b.report(mistake);
+            None
+        }
+    }
+}
+
+fn proxy_bind(b: &mut Builder<'_>, d: &Directive) {
+    if let Some(extra) = d.args.get(1) {
+        let message = format!("Longwire does not have \"proxy_bind ... {}\" yet", extra.value);
+        return b.report(Diagnostic::error(extra.span, message).help("a local address alone may stand here"));
+    }
+    let word = &d.args[0];
+    b.level.layer.proxy_bind = if word.value == "off" { Some(None) } else { b.template(word).map(Some) };
+}

@@ -1,0 +1,162 @@
+//! Directives that change what a file means and that Longwire does not have: some not yet, some never.
+
+use super::{
+    ALL, Context, Entry, HTTP, HTTP_SERVER, LOCATION, MAIN, SERVER_LOCATION, UPSTREAM, accepted, refused,
+};
+
+const REWRITE: &str = "Longwire does not have rewriting yet. Write a location for each case, with \"return\" for redirects and a URI behind \"proxy_pass\" to replace a prefix";
+const IF: &str = "Longwire does not have \"if\" yet. A \"map\" with variables in \"proxy_pass\", \"return\" or \"proxy_set_header\", or a location of its own, decides the same";
+const SET: &str = "Longwire does not have \"set\" yet. Write the value where the variable is used, or make it by a \"map\" in http";
+const FILES: &str = "Longwire does not serve files yet. Leave this to the backend or another server";
+const ACCESS: &str = "Longwire does not have access rules yet. Leaving this out would let everybody in";
+const LIMIT: &str =
+    "Longwire does not have limits of requests and connections yet. Leaving this out would lift the limit";
+const BALANCE: &str = "Longwire does not have this way of balancing yet. Without it servers take turns by weight, and one client may reach different servers";
+const REAL_IP: &str = "Longwire does not take client addresses from headers yet. Logs and headers would show the address of the proxy in front";
+const HEALTH: &str = "Longwire does not have health checks yet. A server that cannot be connected to is left out for fail_timeout";
+const VARIABLE: &str = "Longwire does not have this source of variables yet. Where there are few values, a \"map\" can make the variable";
+const ANSWER: &str = "Longwire does not have this yet. Let the backend set these headers";
+const COOKIES: &str =
+    "Longwire does not rewrite cookies yet. Let the backend set them as clients should see them";
+const FASTCGI: &str = "Longwire does not speak FastCGI, uWSGI, SCGI, gRPC or memcached, and will not. Keep nginx for these and pass to it by \"proxy_pass\"";
+const SCRIPTS: &str =
+    "Longwire has no scripting, and will not have. Use \"map\" for decisions, or a backend of your own";
+const BODIES: &str =
+    "Longwire does not change bodies, and will not. Let the backend write what clients should read";
+const STREAM: &str = "Longwire carries HTTP and WebSocket only, and will not carry others. Keep nginx for plain TCP, UDP and mail";
+const STATUS: &str = "Longwire does not have a status page yet. Leave this location out";
+
+const IF_IN: &[Context] = SERVER_LOCATION;
+
+pub(super) const TABLE: &[Entry] = &[
+    refused("if", IF_IN, IF),
+    refused("rewrite", SERVER_LOCATION, REWRITE),
+    refused("break", SERVER_LOCATION, REWRITE),
+    refused("set", SERVER_LOCATION, SET),
+    refused("try_files", SERVER_LOCATION, FILES),
+    refused("random_index", LOCATION, FILES),
+    refused("auth_basic", ALL, ACCESS),
+    refused("auth_basic_user_file", ALL, ACCESS),
+    refused("auth_request", ALL, ACCESS),
+    refused("auth_request_set", ALL, ACCESS),
+    refused("auth_jwt", ALL, ACCESS),
+    refused("auth_jwt_*", ALL, ACCESS),
+    refused("auth_delay", ALL, ACCESS),
+    refused("allow", ALL, ACCESS),
+    refused("deny", ALL, ACCESS),
+    refused("satisfy", ALL, ACCESS),
+    refused("limit_except", LOCATION, ACCESS),
+    refused("secure_link", ALL, ACCESS),
+    refused("secure_link_*", ALL, ACCESS),
+    refused("valid_referers", SERVER_LOCATION, ACCESS),
+    refused("modsecurity", ALL, ACCESS),
+    refused("modsecurity_*", ALL, ACCESS),
+    refused("limit_req", ALL, LIMIT),
+    refused("limit_req_zone", HTTP, LIMIT),
+    refused("limit_req_status", ALL, LIMIT),
+    refused("limit_req_dry_run", ALL, LIMIT),
+    refused("limit_conn", ALL, LIMIT),
+    refused("limit_conn_zone", HTTP, LIMIT),
+    refused("limit_conn_status", ALL, LIMIT),
+    refused("limit_conn_dry_run", ALL, LIMIT),
+    refused("limit_rate", ALL, LIMIT),
+    refused("limit_rate_after", ALL, LIMIT),
+    refused("ip_hash", UPSTREAM, BALANCE),
+    refused("hash", UPSTREAM, BALANCE),
+    refused("least_conn", UPSTREAM, BALANCE),
+    refused("least_time", UPSTREAM, BALANCE),
+    refused("random", UPSTREAM, BALANCE),
+    refused("sticky", UPSTREAM, BALANCE),
+    refused("sticky_cookie_insert", UPSTREAM, BALANCE),
+    refused("queue", UPSTREAM, BALANCE),
+    refused("ntlm", UPSTREAM, BALANCE),
+    refused("state", UPSTREAM, BALANCE),
+    refused("health_check", LOCATION, HEALTH),
+    refused("check", UPSTREAM, HEALTH),
+    refused("match", HTTP, HEALTH),
+    refused("geo", HTTP, VARIABLE),
+    refused("split_clients", HTTP, VARIABLE),
+    refused("geoip_*", HTTP, VARIABLE),
+    refused("geoip2", HTTP, VARIABLE),
+    refused("userid", ALL, VARIABLE),
+    refused("userid_*", ALL, VARIABLE),
+    refused("real_ip_header", ALL, REAL_IP),
+    refused("real_ip_recursive", ALL, REAL_IP),
+    refused("set_real_ip_from", ALL, REAL_IP),
+    refused("add_trailer", ALL, ANSWER),
+    refused("add_header_inherit", ALL, ANSWER),
+    refused("more_set_headers", ALL, ANSWER),
+    refused("more_clear_headers", ALL, ANSWER),
+    refused("more_set_input_headers", ALL, ANSWER),
+    refused("proxy_cookie_path", ALL, COOKIES),
+    refused("proxy_cookie_domain", ALL, COOKIES),
+    refused("proxy_cookie_flags", ALL, COOKIES),
+    refused(
+        "proxy_set_body",
+        ALL,
+        "Longwire does not replace request bodies yet. Let the client send what the backend should read",
+    ),
+    refused(
+        "proxy_pass_trailers",
+        ALL,
+        "Longwire does not pass trailers on yet. Let the backend use headers",
+    ),
+    refused("proxy_store", ALL, FILES),
+    refused("proxy_store_access", ALL, FILES),
+    refused(
+        "proxy_ssl_crl",
+        ALL,
+        "Longwire does not have revocation lists yet. Leaving this out would trust revoked certificates",
+    ),
+    refused(
+        "proxy_ssl_password_file",
+        ALL,
+        "Longwire does not have encrypted keys yet. Store the key without a passphrase",
+    ),
+    refused(
+        "mirror",
+        ALL,
+        "Longwire does not copy requests to a second backend yet. Leave this out if it only feeds a test",
+    ),
+    refused(
+        "mirror_request_body",
+        ALL,
+        "Longwire does not copy requests to a second backend yet. Leave this out if it only feeds a test",
+    ),
+    refused("stub_status", SERVER_LOCATION, STATUS),
+    refused("status", SERVER_LOCATION, STATUS),
+    refused("status_zone", SERVER_LOCATION, STATUS),
+    refused("api", LOCATION, STATUS),
+    refused("empty_gif", LOCATION, FILES),
+    refused("ssi", ALL, BODIES),
+    refused("ssi_*", ALL, BODIES),
+    refused("sub_filter", ALL, BODIES),
+    accepted("sub_filter_*", ALL, "it is about replacing text, which is not done"),
+    refused("addition_types", ALL, BODIES),
+    refused("add_before_body", ALL, BODIES),
+    refused("add_after_body", ALL, BODIES),
+    refused("image_filter", LOCATION, BODIES),
+    refused("xslt_*", ALL, BODIES),
+    refused("charset_map", HTTP, BODIES),
+    refused("slice", ALL, BODIES),
+    refused("mp4", LOCATION, FILES),
+    accepted("mp4_*", ALL, "it is about serving films, which is not done"),
+    refused("flv", LOCATION, FILES),
+    refused("hls", LOCATION, FILES),
+    refused("dav_methods", ALL, FILES),
+    refused("fastcgi_pass", LOCATION, FASTCGI),
+    refused("uwsgi_pass", LOCATION, FASTCGI),
+    refused("scgi_pass", LOCATION, FASTCGI),
+    refused("grpc_pass", LOCATION, FASTCGI),
+    refused("memcached_pass", LOCATION, FASTCGI),
+    refused("passenger_*", ALL, FASTCGI),
+    refused("js_*", ALL, SCRIPTS),
+    refused("lua_*", HTTP_SERVER, SCRIPTS),
+    refused("*_by_lua", ALL, SCRIPTS),
+    refused("*_by_lua_block", ALL, SCRIPTS),
+    refused("*_by_lua_file", ALL, SCRIPTS),
+    refused("perl", LOCATION, SCRIPTS),
+    refused("perl_*", HTTP, SCRIPTS),
+    refused("mail", MAIN, STREAM),
+    refused("stream", MAIN, STREAM),
+];

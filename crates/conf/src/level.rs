@@ -1,0 +1,211 @@
+//! Levels as typed, and what they become: nginx's inheritance, all of it in this file.
+//!
+//! A directive may stand behind the blocks it is inherited by, so levels are read first and merged afterwards. A level's
+//! own value wins; a list (headers, logs, error pages) is inherited only by a level that has none of its own.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{
+    AccessLog, AddHeader, Certificate, ErrorLog, ErrorPage, Listen, Matcher, Ping, Protocols, ProxyPass,
+    ProxyRedirect, ProxySsl, Return, ServerName, Settings, Spanned,
+};
+use crate::source::Span;
+use crate::template::Template;
+
+/// Makes a struct of what is typed at a level, all optional, with the rule by which it becomes complete.
+macro_rules! inherited {
+    ($(#[doc = $doc:literal])* $typed:ident => $merged:ident {
+        values { $($value:ident: $value_type:ty = $default:expr,)* }
+        lists { $($list:ident: $item:ty = $empty:expr,)* }
+        inside { $($inner:ident: $inner_type:ty,)* }
+    }) => {
+        $(#[doc = $doc])*
+        #[derive(Debug, Default)]
+        pub(crate) struct $typed {
+            $(pub(crate) $value: Option<$value_type>,)*
+            $(pub(crate) $list: Option<Vec<$item>>,)*
+            $(pub(crate) $inner: $inner_type,)*
+        }
+
+        impl $typed {
+            /// What holds where nothing is typed.
+            pub(crate) fn defaults() -> $merged {
+                $merged {
+                    $($value: $default,)*
+                    $($list: { let items: Vec<$item> = $empty; items.into() },)*
+                    $($inner: <$inner_type>::defaults().into(),)*
+                }
+            }
+
+            /// What holds at this level, given what holds around it.
+            pub(crate) fn merge(&self, outer: &$merged) -> $merged {
+                $merged {
+                    $($value: self.$value.clone().unwrap_or_else(|| outer.$value.clone()),)*
+                    $($list: self.$list.clone().map_or_else(|| outer.$list.clone(), Into::into),)*
+                    $($inner: self.$inner.merge(&outer.$inner).into(),)*
+                }
+            }
+        }
+    };
+}
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+inherited! {
+    /// What http, server and location have in common.
+    Layer => Settings {
+        values {
+            proxy_pass_request_headers: bool = true,
+            proxy_pass_request_body: bool = true,
+            proxy_method: Option<Template> = None,
+            proxy_connect_timeout: Duration = secs(60),
+            proxy_read_timeout: Duration = secs(60),
+            proxy_send_timeout: Duration = secs(60),
+            proxy_redirect: ProxyRedirect = ProxyRedirect::Default,
+            proxy_intercept_errors: bool = false,
+            proxy_bind: Option<Template> = None,
+            proxy_socket_keepalive: bool = false,
+            client_max_body_size: Option<u64> = Some(1 << 20),
+            client_body_timeout: Duration = secs(60),
+            send_timeout: Duration = secs(60),
+            keepalive_timeout: Duration = secs(75),
+            keepalive_requests: u64 = 1000,
+            lingering_timeout: Duration = secs(5),
+            server_tokens: bool = true,
+            server_name_in_redirect: bool = false,
+            port_in_redirect: bool = true,
+            absolute_redirect: bool = true,
+            tcp_nodelay: bool = true,
+            default_type: String = "text/plain".to_owned(),
+            websocket_ping: Option<Ping> = Some(Ping { interval: secs(30), timeout: secs(10) }),
+            websocket_max_message: Option<u64> = None,
+            websocket_close_timeout: Duration = secs(5),
+        }
+        lists {
+            proxy_set_header: (String, Template) = Vec::new(),
+            proxy_hide_header: String = Vec::new(),
+            proxy_pass_header: String = Vec::new(),
+            add_header: AddHeader = Vec::new(),
+            error_page: ErrorPage = Vec::new(),
+            error_log: ErrorLog = Vec::new(),
+            access_log: AccessLog = vec![default_access_log()],
+        }
+        inside { proxy_ssl: ProxySslLayer, }
+    }
+}
+
+inherited! {
+    /// `proxy_ssl_*`.
+    ProxySslLayer => ProxySsl {
+        values {
+            verify: bool = false,
+            trusted: Option<Spanned<PathBuf>> = None,
+            name: Option<Template> = None,
+            server_name: bool = false,
+            protocols: Protocols = Protocols::default(),
+            session_reuse: bool = true,
+            certificate: Option<Certificate> = None,
+        }
+        lists {}
+        inside {}
+    }
+}
+
+/// What http and server have in common beside [`Settings`].
+pub(crate) struct Head {
+    pub(crate) client_header_timeout: Duration,
+    pub(crate) max_head: usize,
+    pub(crate) underscores_in_headers: bool,
+    pub(crate) ignore_invalid_headers: bool,
+    pub(crate) merge_slashes: bool,
+}
+
+inherited! {
+    /// How the head of a request is read.
+    HeadLayer => Head {
+        values {
+            client_header_timeout: Duration = secs(60),
+            max_head: usize = 4 * 8192,
+            underscores_in_headers: bool = false,
+            ignore_invalid_headers: bool = true,
+            merge_slashes: bool = true,
+        }
+        lists {}
+        inside {}
+    }
+}
+
+/// `ssl_*` with everything inherited.
+pub(crate) struct Ssl {
+    pub(crate) certificates: Arc<[Spanned<PathBuf>]>,
+    pub(crate) keys: Arc<[Spanned<PathBuf>]>,
+    pub(crate) protocols: Protocols,
+    pub(crate) ciphers: Option<Spanned<String>>,
+    pub(crate) prefer_server_ciphers: bool,
+    pub(crate) session_tickets: bool,
+    pub(crate) session_timeout: Duration,
+    pub(crate) reject_handshake: bool,
+}
+
+inherited! {
+    /// `ssl_*` of http and server.
+    SslLayer => Ssl {
+        values {
+            protocols: Protocols = Protocols::default(),
+            ciphers: Option<Spanned<String>> = None,
+            prefer_server_ciphers: bool = false,
+            session_tickets: bool = true,
+            session_timeout: Duration = secs(300),
+            reject_handshake: bool = false,
+        }
+        lists {
+            certificates: Spanned<PathBuf> = Vec::new(),
+            keys: Spanned<PathBuf> = Vec::new(),
+        }
+        inside {}
+    }
+}
+
+/// Where requests are logged when nobody says: standard output, as `combined`.
+fn default_access_log() -> AccessLog {
+    let path = Spanned { value: PathBuf::from("/dev/stdout"), span: Span::default() };
+    AccessLog { path, format: 0, condition: None }
+}
+
+/// A block that holds settings: `http`, a `server` or a `location`, as typed.
+#[derive(Debug, Default)]
+pub(crate) struct Level {
+    /// Where it stands.
+    pub(crate) span: Span,
+    /// Settings typed here.
+    pub(crate) layer: Layer,
+    /// How heads are read; http and server.
+    pub(crate) head: HeadLayer,
+    /// TLS; http and server.
+    pub(crate) ssl: SslLayer,
+    /// `listen`s of a server.
+    pub(crate) listens: Vec<Spanned<Listen>>,
+    /// `server_name`s of a server.
+    pub(crate) names: Vec<Spanned<ServerName>>,
+    /// What a location matches.
+    pub(crate) matcher: Option<Matcher>,
+    /// `internal`.
+    pub(crate) internal: bool,
+    /// The first `return`.
+    pub(crate) answer: Option<Return>,
+    /// `proxy_pass`.
+    pub(crate) proxy: Option<ProxyPass>,
+    /// `proxy_ssl_certificate` and its key, until both are there.
+    pub(crate) proxy_pair: (Option<Spanned<PathBuf>>, Option<Spanned<PathBuf>>),
+    /// Directives that matter only where files would be served: `root` and `alias`.
+    pub(crate) files: Vec<(&'static str, Span)>,
+    /// Servers of http, locations of a server or location.
+    pub(crate) children: Vec<Level>,
+    /// Directives seen that may stand but once, for "is duplicate".
+    pub(crate) seen: HashMap<&'static str, Span>,
+}

@@ -1,0 +1,97 @@
+//! Names that a configuration may use before it defines them: maps, groups, log formats, captures.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::pattern;
+use crate::source::Span;
+use crate::template::Variable;
+use crate::tree::Directive;
+
+/// Everything that is named in a tree.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    /// Variables of `map`s, in file order: the index is that of the model.
+    pub(crate) maps: Vec<String>,
+    /// Groups, in file order, with their places.
+    pub(crate) upstreams: Vec<(String, Span)>,
+    /// Log formats, in file order behind the predefined one.
+    pub(crate) formats: Vec<String>,
+    /// Named captures, and variables of directives that are refused elsewhere: they cause no further mistakes.
+    pub(crate) others: HashSet<String>,
+}
+
+impl Names {
+    /// Collects the names of a tree.
+    pub(crate) fn collect(tree: &[Directive]) -> Names {
+        let mut names = Names { formats: vec!["combined".to_owned()], ..Names::default() };
+        names.visit(tree);
+        names
+    }
+
+    /// The variable of this name.
+    pub(crate) fn variable(&self, name: &str) -> Option<Variable> {
+        if let Some(index) = self.maps.iter().rposition(|map| map == name) {
+            return Some(Variable::Map(index));
+        }
+        if self.others.contains(name) {
+            return Some(Variable::Named(name.to_owned()));
+        }
+        // Names of variables are compared without case, as nginx does.
+        Variable::builtin(name).or_else(|| {
+            let lower = name.to_ascii_lowercase();
+            if lower == name { None } else { self.variable(&lower) }
+        })
+    }
+
+    /// The group of this name.
+    pub(crate) fn upstream(&self, name: &str) -> Option<usize> {
+        self.upstreams.iter().position(|(upstream, _)| upstream.eq_ignore_ascii_case(name))
+    }
+
+    fn visit(&mut self, tree: &[Directive]) {
+        for directive in tree {
+            self.define(directive);
+            if let Some(block) = &directive.block {
+                self.visit(block);
+            }
+        }
+    }
+
+    fn define(&mut self, directive: &Directive) {
+        let args: Vec<&str> = directive.args.iter().map(|word| word.value.as_str()).collect();
+        match (directive.name.value.as_str(), args.as_slice()) {
+            ("map", [_, variable, ..]) if directive.block.is_some() => self.maps.push(lower(variable)),
+            ("upstream", [name, ..]) if directive.block.is_some() => {
+                self.upstreams.push(((*name).to_owned(), directive.name.span.to(directive.span)));
+            }
+            ("log_format", [name, ..]) => self.formats.push((*name).to_owned()),
+            ("set" | "auth_request_set" | "perl_set" | "js_set" | "js_var", [variable, ..]) => {
+                self.other(variable)
+            }
+            ("geo" | "split_clients", [.., variable]) => self.other(variable),
+            (name, _) if name.starts_with("set_by_lua") => {
+                args.first().into_iter().for_each(|variable| self.other(variable));
+            }
+            ("server_name" | "location" | "if", _) => self.captures(&args),
+            (key, _) if key.starts_with('~') => self.captures(&[key]),
+            _ => {}
+        }
+    }
+
+    fn other(&mut self, variable: &str) {
+        self.others.insert(lower(variable));
+    }
+
+    fn captures(&mut self, expressions: &[&str]) {
+        for name in expressions.iter().flat_map(|expression| pattern::group_names(expression)) {
+            self.others.insert(name.to_owned());
+        }
+    }
+}
+
+fn lower(variable: &str) -> String {
+    variable.trim_start_matches('$').to_ascii_lowercase()
+}
+
+/// Places of names that may be given only once.
+pub(crate) type Places = HashMap<String, Span>;

@@ -1,0 +1,209 @@
+//! From levels to the model: inheritance is applied, and what only shows in the whole is checked.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::build::Builder;
+use crate::diagnostic::Diagnostic;
+use crate::level::{Head, HeadLayer, Layer, Level, Ssl, SslLayer};
+use crate::model::{
+    Action, Address, Certificate, Listen, Location, Matcher, Server, ServerName, Settings, Spanned, Tls,
+};
+use crate::source::Span;
+
+/// Completes the configuration: servers with everything they inherit.
+pub(crate) fn servers(b: &mut Builder<'_>) {
+    b.config.main.error_log = b.level.layer.error_log.take().unwrap_or_default().into();
+    let Some(http) = b.http.take() else { return };
+    files(b, &http);
+    proxy_certificate(b, &http);
+    let settings = http.layer.merge(&Layer::defaults());
+    let head = http.head.merge(&HeadLayer::defaults());
+    let ssl = http.ssl.merge(&SslLayer::defaults());
+    for level in http.children {
+        let server = server(b, level, &settings, &head, &ssl);
+        b.config.servers.push(server);
+    }
+    defaults(b);
+    conflicts(b);
+}
+
+fn server(b: &mut Builder<'_>, level: Level, settings: &Settings, head: &Head, ssl: &Ssl) -> Server {
+    let settings = Arc::new(level.layer.merge(settings));
+    proxy_certificate(b, &level);
+    let head = level.head.merge(head);
+    let ssl = level.ssl.merge(ssl);
+    let any = Listen {
+        address: Address::Ip(std::net::Ipv4Addr::UNSPECIFIED.into(), 80),
+        ssl: false,
+        default_server: false,
+        reuseport: false,
+        backlog: None,
+        ipv6only: true,
+        so_keepalive: false,
+    };
+    let listens =
+        if level.listens.is_empty() { vec![Spanned { value: any, span: level.span }] } else { level.listens };
+    let names = level.names.into_iter().map(|name| name.value).collect::<Vec<_>>();
+    Server {
+        listens,
+        names: if names.is_empty() { vec![ServerName::Exact(String::new())] } else { names },
+        tls: tls(b, ssl),
+        action: level.answer.map(Action::Return),
+        locations: locations(b, level.children, &settings),
+        settings,
+        client_header_timeout: head.client_header_timeout,
+        max_head: head.max_head,
+        underscores_in_headers: head.underscores_in_headers,
+        ignore_invalid_headers: head.ignore_invalid_headers,
+        merge_slashes: head.merge_slashes,
+        span: level.span,
+    }
+}
+
+fn locations(b: &mut Builder<'_>, levels: Vec<Level>, outer: &Settings) -> Vec<Location> {
+    levels.into_iter().filter_map(|level| location(b, level, outer)).collect()
+}
+
+fn location(b: &mut Builder<'_>, level: Level, outer: &Settings) -> Option<Location> {
+    let settings = Arc::new(level.layer.merge(outer));
+    proxy_certificate(b, &level);
+    Some(Location {
+        matcher: level.matcher?,
+        action: level.answer.map(Action::Return).or(level.proxy.map(Action::Proxy)),
+        locations: locations(b, level.children, &settings),
+        settings,
+        internal: level.internal,
+        span: level.span,
+    })
+}
+
+fn tls(b: &mut Builder<'_>, ssl: Ssl) -> Tls {
+    let (chains, keys) = (&ssl.certificates, &ssl.keys);
+    if let Some(chain) = chains.get(keys.len()) {
+        let message =
+            format!("no \"ssl_certificate_key\" is defined for certificate \"{}\"", chain.value.display());
+        b.report_once(Diagnostic::error(chain.span, message).label("its key is missing"));
+    } else if let Some(key) = keys.get(chains.len()) {
+        let message =
+            format!("no \"ssl_certificate\" is defined for certificate key \"{}\"", key.value.display());
+        b.report_once(Diagnostic::error(key.span, message).label("its certificate is missing"));
+    }
+    let pair = |(chain, key): (&Spanned<PathBuf>, &Spanned<PathBuf>)| Certificate {
+        chain: chain.clone(),
+        key: key.clone(),
+    };
+    Tls {
+        certificates: chains.iter().zip(keys.iter()).map(pair).collect(),
+        protocols: ssl.protocols,
+        ciphers: ssl.ciphers,
+        prefer_server_ciphers: ssl.prefer_server_ciphers,
+        session_tickets: ssl.session_tickets,
+        session_timeout: ssl.session_timeout,
+        reject_handshake: ssl.reject_handshake,
+    }
+}
+
+/// A certificate towards backends without its key, or the other way round.
+fn proxy_certificate(b: &mut Builder<'_>, level: &Level) {
+    let (path, missing) = match &level.proxy_pair {
+        (Some(chain), None) => (chain, "proxy_ssl_certificate_key"),
+        (None, Some(key)) => (key, "proxy_ssl_certificate"),
+        _ => return,
+    };
+    let message = format!("no \"{missing}\" is defined for \"{}\"", path.value.display());
+    b.report(Diagnostic::error(path.span, message).label("both belong together, in one block"));
+}
+
+/// `root` and `alias` are harmless exactly where no request would come to a file.
+fn files(b: &mut Builder<'_>, level: &Level) {
+    for (name, span) in &level.files {
+        match served(level) {
+            Some(_) => b.report(
+                Diagnostic::error(*span, format!("\"{name}\": Longwire does not serve files yet"))
+                    .label("requests that are neither proxied nor answered by \"return\" would be served from here")
+                    .help("give these requests a location with \"proxy_pass\" or \"return\", or leave them to another server"),
+            ),
+            None => b.without_effect(name, *span, "every request here is proxied or answered by \"return\""),
+        }
+    }
+    for child in &level.children {
+        files(b, child);
+    }
+}
+
+/// A level at or below this one whose requests would come to a file; one with a root of its own is judged there.
+fn served(level: &Level) -> Option<Span> {
+    if level.answer.is_some() {
+        return None;
+    }
+    let catches_all =
+        |child: &Level| matches!(&child.matcher, Some(Matcher::Prefix { path, .. }) if path == "/");
+    let is_server = level.matcher.is_none();
+    let own = level.proxy.is_none() && !level.children.iter().any(catches_all);
+    let is_http = is_server && level.children.iter().all(|child| child.matcher.is_none());
+    if own && !is_http {
+        return Some(level.span);
+    }
+    level.children.iter().filter(|child| child.files.is_empty()).find_map(served)
+}
+
+/// Two default servers for one address.
+fn defaults(b: &mut Builder<'_>) {
+    let mut seen: HashMap<&Address, Span> = HashMap::new();
+    let mut mistakes = Vec::new();
+    for listen in b
+        .config
+        .servers
+        .iter()
+        .flat_map(|server| &server.listens)
+        .filter(|listen| listen.value.default_server)
+    {
+        if seen.insert(&listen.value.address, listen.span).is_some() {
+            let message = format!("a duplicate default server for {}", show(&listen.value.address));
+            mistakes.push(
+                Diagnostic::error(listen.span, message)
+                    .label("another server above is the default for this address")
+                    .help("keep \"default_server\" in one of them"),
+            );
+        }
+    }
+    b.diagnostics.append(&mut mistakes);
+}
+
+/// Two servers of one name at one address: the first wins.
+fn conflicts(b: &mut Builder<'_>) {
+    let mut seen = HashMap::new();
+    let mut warnings = Vec::new();
+    for (at, server) in b.config.servers.iter().enumerate() {
+        for listen in &server.listens {
+            for name in &server.names {
+                let name = match name {
+                    ServerName::Exact(name) => name.clone(),
+                    ServerName::Suffix(name) => format!("*{name}"),
+                    ServerName::Prefix(name) => format!("{name}*"),
+                    ServerName::Regex(_) => continue,
+                };
+                let first = *seen.entry((listen.value.address.clone(), name.clone())).or_insert(at);
+                if first != at {
+                    let address = show(&listen.value.address);
+                    let message = format!("conflicting server name \"{name}\" on {address}, ignored");
+                    warnings.push(
+                        Diagnostic::warning(server.span, message)
+                            .label("a server above has this name and address already"),
+                    );
+                }
+            }
+        }
+    }
+    b.diagnostics.append(&mut warnings);
+}
+
+fn show(address: &Address) -> String {
+    match address {
+        Address::Ip(ip, port) => std::net::SocketAddr::new(*ip, *port).to_string(),
+        Address::Name(name, port) => format!("{name}:{port}"),
+        Address::Unix(path) => format!("unix:{}", path.display()),
+    }
+}
