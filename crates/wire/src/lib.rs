@@ -3,6 +3,30 @@
 //! No socket, no clock and no randomness live here: bytes, [`Time`] and random bytes are arguments. A driver reads
 //! from its two sockets, hands what it read to a [`Tunnel`], and writes what the tunnel says.
 //!
+//! ```
+//! use longwire_wire::{Options, Plan, Side, Time, Tunnel};
+//!
+//! let options = Options {
+//!     ping: None,
+//!     idle_us: 60_000_000,
+//!     write_us: [60_000_000; 2],
+//!     close_us: 5_000_000,
+//!     max_message: None,
+//!     rsv: 0,
+//! };
+//! let mut tunnel = Tunnel::new(options, Time(0));
+//! let mut plan = Plan::default(); // reused for every read
+//! let mut random = || [0; 12]; // a real driver has real random bytes
+//!
+//! let input = b"\x81\x05Hello"; // read from the backend
+//! tunnel.handle_read(Side::Backend, input, Time(10), &mut random, &mut plan);
+//! assert!(plan.whole()); // write the input to the client as it is
+//! for side in Side::BOTH {
+//!     assert!(tunnel.poll_transmit(side, Time(10), &mut random).is_none()); // nothing of ours is due
+//! }
+//! assert_eq!(tunnel.poll_timeout(), Some(Time(60_000_010))); // then call `handle_timeout`
+//! ```
+//!
 //! The floors, ground floor first: [`close`] and [`frame`] are the bytes; [`scanner`] follows the frames of one
 //! direction; [`timer`] holds the deadlines; [`tunnel`] joins two directions; [`handshake`] stands beside them.
 //!

@@ -264,6 +264,27 @@ fn an_end_that_never_answered_is_asked_again_but_not_judged() {
 }
 
 #[test]
+fn a_late_pong_is_no_answer_to_the_ping_that_is_out() {
+    let mut world = World::new(never_idle());
+    world.pass(60 * SECOND);
+    let late = world.seen(Client)[1].payload.clone();
+    world.read(Client, &pong(Client, &late)); // answers one of two
+    world.pass(30 * SECOND);
+    assert_ne!(world.ping(Client), late);
+    world.read(Client, &pong(Client, &late)); // answers the other: a sign of life, no more
+    world.pass(30 * SECOND);
+    assert_eq!(world.tunnel.side(Client), Drop);
+}
+
+#[test]
+fn an_interval_of_nothing_means_no_pings() {
+    let mut world =
+        World::new(Options { ping: Some(Ping { interval_us: 0, timeout_us: 1 }), ..never_idle() });
+    world.pass(3600 * SECOND);
+    assert!(world.wire.client.is_empty() && world.wire.backend.is_empty());
+}
+
+#[test]
 fn any_byte_extends_the_deadline_of_a_pong() {
     let mut world = acquainted(never_idle());
     world.pass(39 * SECOND);
@@ -343,6 +364,16 @@ fn a_write_that_stays_blocked_drops_its_end() {
     assert_eq!(world.farewell(Backend), (1001, "client gone".into()));
     world.pass(5 * SECOND);
     assert_eq!(world.story(), (Party::Client, Cause::WriteBlocked));
+}
+
+#[test]
+fn a_write_that_was_blocked_once_is_forgiven() {
+    let mut world = World::new(Options { ping: None, ..never_idle() });
+    world.blocked(Backend, false);
+    world.pass(59 * SECOND);
+    world.flushed(Backend);
+    world.pass(3600 * SECOND);
+    assert_eq!(world.sides(), (Open, Open));
 }
 
 #[test]
@@ -515,6 +546,16 @@ fn a_shutdown_is_told_to_both_at_a_boundary() {
 }
 
 #[test]
+fn a_boundary_that_cannot_come_is_not_awaited() {
+    let mut world = World::new(options());
+    world.read(Backend, &text(Backend, "hello")[..4]);
+    world.close(CloseCode::GOING_AWAY, Cause::Drain);
+    world.eof(Backend);
+    assert_eq!(world.sides(), (Finish, Finish));
+    assert_eq!(world.tunnel.outcome().unwrap().code_to, [None, Some(1001)]);
+}
+
+#[test]
 fn a_boundary_is_not_awaited_for_ever() {
     let mut world = World::new(options());
     world.read(Backend, &text(Backend, "hello")[..4]);
@@ -658,6 +699,11 @@ fn a_saved_tunnel_goes_on_in_another_process() {
     world.read(Backend, &pong(Backend, &ping));
     assert!(world.seen(Client).len() == 1); // its ping from before, nothing else
     assert_eq!(world.tunnel.stats().backend.rtt.last, 9 * SECOND);
+    // An origin that lies after the last ping shortens that one round trip and nothing else.
+    let mut tunnel = Tunnel::restore(&saved, Time(0)).unwrap();
+    assert_eq!(tunnel.poll_timeout(), Some(Time(5 * SECOND)));
+    tunnel.handle_read(Backend, &pong(Backend, &ping), Time(7), &mut || [0; 12], &mut world.plan);
+    assert_eq!(tunnel.stats().backend.rtt.last, 7);
 }
 
 #[test]
