@@ -23,7 +23,7 @@ pub struct Reply {
 /// What `return` comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// 444: the connection is closed without a word.
+    /// 444, and as in nginx 408 and 499: the connection is closed without a word.
     Close,
     /// This goes out as it is.
     Reply(Reply),
@@ -41,7 +41,7 @@ pub fn answer(rule: &Return, settings: &Settings, scope: &Scope<'_>) -> Answer {
     let code = rule.code;
     let text = rule.text.as_ref().map(|text| scope.render(text));
     match (code, text) {
-        (444, _) => Answer::Close,
+        (444, _) | (408 | 499, None) => Answer::Close,
         (301 | 302 | 303 | 307 | 308, location) => {
             Answer::Status { status: code, location: location.filter(|url| !url.is_empty()) }
         }

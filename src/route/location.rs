@@ -117,9 +117,8 @@ fn best_static(level: &[Location], path: &str) -> Option<(usize, How)> {
         match &location.matcher {
             Matcher::Exact(whole) if whole == path => return Some((index, How::Exact)),
             Matcher::Prefix { path: prefix, .. } if path.starts_with(prefix.as_str()) => {
-                if longest.is_none_or(|(_, length)| prefix.len() > length) {
-                    longest = Some((index, prefix.len()));
-                }
+                longest =
+                    longest.filter(|(_, length)| *length >= prefix.len()).or(Some((index, prefix.len())));
             }
             Matcher::Exact(whole) | Matcher::Prefix { path: whole, .. }
                 if lacks_slash(location, whole, path) =>
@@ -138,4 +137,120 @@ fn best_static(level: &[Location], path: &str) -> Option<(usize, How)> {
 
 fn lacks_slash(location: &Location, whole: &str, path: &str) -> bool {
     matches!(location.action, Some(Action::Proxy(_))) && whole.strip_suffix('/') == Some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{location, proxied};
+    use super::*;
+
+    fn tree() -> Vec<Location> {
+        let leaf = |head| location(head, Vec::new());
+        let to = "http://127.0.0.1:3000";
+        let inner = location("/img/n/", vec![leaf(r"~ n\.png$")]);
+        vec![
+            leaf("/"),
+            leaf("= /"),
+            location("/img/", vec![leaf(r"~ \.gif$"), leaf("^~ /img/s/"), inner]),
+            location("^~ /st/", vec![leaf(r"~ \.inner$"), leaf("/st/deep/")]),
+            leaf(r"~ \.(gif|png)$"),
+            leaf(r"~* \.JPG$"),
+            leaf(r"~ \.inner$"),
+            proxied("/p/", to),
+            proxied("= /q/", to),
+            leaf("~ ^/p$"),
+            proxied("/r/", to),
+            leaf("= /r"),
+            proxied("/s/", to),
+            leaf("/s"),
+            proxied("/s p/", to),
+            location("~ ^/nest/(?<who>[a-z]+)", vec![leaf(r"~ /x/(\d+)")]),
+            location("/outer", vec![proxied("/outer/in/", to)]),
+            leaf("~ /outer/in$"),
+            leaf("@named"),
+        ]
+    }
+
+    fn at<'a>(tree: &'a [Location], path: &[usize]) -> &'a Location {
+        let (first, rest) = path.split_first().unwrap();
+        if rest.is_empty() { &tree[*first] } else { at(&tree[*first].locations, rest) }
+    }
+
+    /// What nginx chose for each path. Expressions have their index path, as two are alike.
+    #[test]
+    fn locations_are_chosen_as_in_nginx() {
+        let table: [(&str, How, &[usize]); 38] = [
+            ("/", How::Exact, &[1]),
+            ("/x", How::Prefix(1), &[0]),
+            ("/img", How::Prefix(1), &[0]),
+            ("/img/a", How::Prefix(5), &[2]),
+            ("/img/a.gif", How::Regex, &[2, 0]),
+            ("/img/a.png", How::Regex, &[4]),
+            ("/img/s/a.gif", How::Regex, &[4]),
+            ("/img/s/a.png", How::Regex, &[4]),
+            ("/img/s/a", How::Prefix(7), &[2, 1]),
+            ("/img/n/n.png", How::Regex, &[2, 2, 0]),
+            ("/img/n/a.png", How::Regex, &[4]),
+            ("/img/n/a.gif", How::Regex, &[2, 0]),
+            ("/img/n/a", How::Prefix(7), &[2, 2]),
+            ("/st/a.gif", How::Prefix(4), &[3]),
+            ("/st/a.inner", How::Regex, &[3, 0]),
+            ("/st/deep/a.inner", How::Regex, &[3, 0]),
+            ("/st/deep/a", How::Prefix(9), &[3, 1]),
+            ("/a.jpg", How::Regex, &[5]),
+            ("/a.inner", How::Regex, &[6]),
+            ("/IMG/a.PNG", How::Prefix(1), &[0]),
+            ("/p", How::Slash, &[7]),
+            ("/p/", How::Prefix(3), &[7]),
+            ("/q", How::Slash, &[8]),
+            ("/q/", How::Exact, &[8]),
+            ("/q/x", How::Prefix(1), &[0]),
+            ("/r", How::Exact, &[11]),
+            ("/r/", How::Prefix(3), &[10]),
+            ("/s", How::Prefix(2), &[13]),
+            ("/sx", How::Prefix(2), &[13]),
+            ("/s p", How::Slash, &[14]),
+            ("/s p/", How::Prefix(5), &[14]),
+            ("/nest/abc", How::Regex, &[15]),
+            ("/nest/abc/x/12", How::Regex, &[15, 0]),
+            ("/outer", How::Prefix(6), &[16]),
+            ("/outer/in", How::Slash, &[16, 0]),
+            ("/outer/in/", How::Prefix(10), &[16, 0]),
+            ("/outer/inx", How::Prefix(6), &[16]),
+            ("/x/outer/in", How::Regex, &[17]),
+        ];
+        let tree = tree();
+        for (path, how, index) in table {
+            let chosen = find(&tree, path).unwrap();
+            assert_eq!((chosen.how, chosen.path.as_slice()), (how, index), "{path}");
+            assert!(std::ptr::eq(chosen.location, at(&tree, index)));
+        }
+    }
+
+    #[test]
+    fn captures_come_from_the_chosen_expression() {
+        let tree = tree();
+        let chosen = find(&tree, "/nest/abc/x/12").unwrap();
+        assert_eq!(chosen.captures.numbered[1].as_deref(), Some("12"));
+        let chosen = find(&tree, "/nest/abc").unwrap();
+        assert_eq!(chosen.captures.named, [("who".to_owned(), "abc".to_owned())]);
+        assert!(find(&tree, "/img/a").unwrap().captures.numbered.is_empty());
+    }
+
+    #[test]
+    fn a_missing_slash_is_redirected() {
+        let tree = tree();
+        assert_eq!(find(&tree, "/p").unwrap().redirect(""), "/p/");
+        assert_eq!(find(&tree, "/p").unwrap().redirect("a=b"), "/p/?a=b");
+        assert_eq!(find(&tree, "/s p").unwrap().redirect(""), "/s%20p/");
+    }
+
+    #[test]
+    fn names_are_found_only_by_name() {
+        let tree = tree();
+        assert_eq!(named(&tree, "@named").unwrap().how, How::Named);
+        assert!(named(&tree, "@other").is_none());
+        assert!(find(&tree[1..2], "/x").is_none());
+        assert!(find(&tree[18..], "@named").is_none());
+    }
 }

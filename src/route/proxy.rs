@@ -9,7 +9,7 @@ use longwire_conf::template::{Known, Part, Template, Variable};
 use super::facts::Facts;
 use super::headers::{header_value, remove_hop_by_hop};
 use super::location::How;
-use super::uri::{bytes, escape_raw, escape_uri};
+use super::uri::{bytes, escape_raw, escape_uri, origin_form};
 use super::variables::Scope;
 
 /// The URI part of a `proxy_pass`.
@@ -37,7 +37,7 @@ pub fn backend_uri(part: UriPart<'_>, how: How, facts: &Facts) -> String {
             with_args(format!("{}{}", escape_raw(uri.as_bytes()), escape_rest(rest, facts)), &facts.args)
         }
         _ if facts.redirected => with_args(escape_uri(&bytes(&facts.uri)), &facts.args),
-        _ => origin_form(&facts.target),
+        _ => origin_form(&facts.target).into_owned(),
     }
 }
 
@@ -56,19 +56,6 @@ fn with_args(mut uri: String, args: &str) -> String {
         uri.push_str(args);
     }
     uri
-}
-
-/// The target as sent; of an absolute-form one what follows the authority.
-fn origin_form(target: &str) -> String {
-    if target.starts_with('/') {
-        return target.to_owned();
-    }
-    let rest = target.split_once("://").map_or(target, |(_, rest)| rest);
-    match rest.find(['/', '?']) {
-        Some(at) if rest[at..].starts_with('/') => rest[at..].to_owned(),
-        Some(at) => format!("/{}", &rest[at..]),
-        None => "/".to_owned(),
-    }
 }
 
 /// What a `proxy_pass` with variables came to.
@@ -113,7 +100,7 @@ impl fmt::Display for DestinationFault {
 impl std::error::Error for DestinationFault {}
 
 impl Destination {
-    /// Splits the rendered value of a `proxy_pass`.
+    /// Splits the rendered value of a `proxy_pass`, or its text when it has no variables.
     pub fn parse(value: &[u8]) -> Result<Destination, DestinationFault> {
         let text = String::from_utf8_lossy(value);
         let (https, rest) = match (after(&text, "http://"), after(&text, "https://")) {

@@ -54,7 +54,9 @@ pub fn client_headers(
         }
         *value = header_value([lead, &changed].concat());
     }
-    add_server(&mut headers, settings);
+    if !passed("server") {
+        add_server(&mut headers, settings);
+    }
     if status == 101 {
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));

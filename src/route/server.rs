@@ -23,7 +23,7 @@ impl std::error::Error for HostFault {}
 /// Checks and normalises a host as nginx does: lower case, without port and trailing dot.
 pub fn valid_host(host: &[u8]) -> Result<String, HostFault> {
     let text = std::str::from_utf8(host).map_err(|_| HostFault)?;
-    let bad = |byte: u8| byte <= b' ' || byte == 0x7f || byte == b'/' || byte == b'\\';
+    let bad = |byte: u8| byte <= b' ' || byte == 0x7f || byte == b'/';
     if text.bytes().any(bad) || text.contains("..") {
         return Err(HostFault);
     }
@@ -98,9 +98,8 @@ impl ServerIndex {
         let dots = || host.match_indices('.').map(|(at, _)| at);
         let exact = || self.exact.get(host);
         // The first dot leaves the longest suffix, the last dot the longest prefix.
-        let suffix = || dots().filter(|at| *at > 0).find_map(|at| self.suffixes.get(&host[at..]));
-        let prefix =
-            || dots().rev().filter(|at| at + 1 < host.len()).find_map(|at| self.prefixes.get(&host[..=at]));
+        let suffix = || dots().find_map(|at| self.suffixes.get(&host[at..]));
+        let prefix = || dots().rev().find_map(|at| self.prefixes.get(&host[..=at]));
         exact().or_else(suffix).or_else(prefix).copied()
     }
 }
@@ -111,4 +110,114 @@ impl ServerIndex {
 pub fn requested_host(authority: Option<&str>, header: Option<&[u8]>) -> Result<String, HostFault> {
     let host = authority.map(|text| Cow::Borrowed(text.as_bytes())).or(header.map(Cow::Borrowed));
     host.map_or(Ok(String::new()), |host| valid_host(&host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::server;
+    use super::*;
+
+    /// What nginx answered for each `Host`; `None` is 400.
+    #[test]
+    fn hosts_are_checked_and_normalised() {
+        let table = [
+            ("WWW.Example.COM", Some("www.example.com")),
+            ("www.example.com:80", Some("www.example.com")),
+            ("www.example.com.", Some("www.example.com")),
+            ("www.example.com.:80", Some("www.example.com")),
+            ("[::1]", Some("[::1]")),
+            ("[::1]:80", Some("[::1]")),
+            ("a:", Some("a")),
+            ("a:b", Some("a")),
+            ("a_b", Some("a_b")),
+            ("a@b", Some("a@b")),
+            ("1.2.3.4", Some("1.2.3.4")),
+            ("", None),
+            (".", None),
+            ("..", None),
+            (":80", None),
+            ("a/b", None),
+            ("a b", None),
+            ("a\u{7f}", None),
+            ("a..b", None),
+            ("a.example.com..", None),
+            ("[::1", None),
+        ];
+        for (host, expected) in table {
+            assert_eq!(valid_host(host.as_bytes()).ok().as_deref(), expected, "{host}");
+        }
+        assert_eq!(valid_host(b"\xff"), Err(HostFault));
+    }
+
+    #[test]
+    fn the_request_line_names_the_host_before_the_header() {
+        assert_eq!(requested_host(Some("A:1"), Some(b"b")).as_deref(), Ok("a"));
+        assert_eq!(requested_host(None, Some(b"B")).as_deref(), Ok("b"));
+        assert_eq!(requested_host(None, None).as_deref(), Ok(""));
+        assert_eq!(requested_host(None, Some(b"")), Err(HostFault));
+    }
+
+    const NAMES: [&str; 10] = [
+        "default",
+        "www.example.com",
+        "*.example.com",
+        "*.sub.example.com",
+        "www.example.*",
+        "www.*",
+        ".dot.org",
+        r"~^(?<sub>[a-z]+)\.re\.(org)$",
+        "~re",
+        "",
+    ];
+
+    fn names(name: &str) -> Vec<ServerName> {
+        match name.as_bytes() {
+            [b'*', ..] => vec![ServerName::Suffix(name[1..].to_owned())],
+            [.., b'*'] => vec![ServerName::Prefix(name[..name.len() - 1].to_owned())],
+            [b'.', ..] => vec![ServerName::Suffix(name.to_owned()), ServerName::Exact(name[1..].to_owned())],
+            [b'~', ..] => vec![ServerName::Regex(Regex::new(&name[1..]).unwrap())],
+            _ => vec![ServerName::Exact(name.to_owned())],
+        }
+    }
+
+    #[test]
+    fn names_are_found_as_in_nginx() {
+        let servers: Vec<Server> = NAMES.iter().map(|name| server(names(name))).collect();
+        let index = ServerIndex::new(&servers, &(0..servers.len()).collect::<Vec<_>>(), 0);
+        let table = [
+            ("www.example.com", "www.example.com"),
+            ("a.example.com", "*.example.com"),
+            ("a.b.example.com", "*.example.com"),
+            ("a.sub.example.com", "*.sub.example.com"),
+            ("sub.example.com", "*.example.com"),
+            (".example.com", "*.example.com"),
+            ("example.com", "default"),
+            ("www.example.org", "www.example.*"),
+            ("www.example.a.b", "www.example.*"),
+            ("www.example", "www.*"),
+            ("www.foo", "www.*"),
+            ("www", "default"),
+            ("dot.org", ".dot.org"),
+            ("x.dot.org", ".dot.org"),
+            ("xdot.org", "default"),
+            ("abc.re.org", r"~^(?<sub>[a-z]+)\.re\.(org)$"),
+            ("abc.re.com", "~re"),
+            ("zzz", "default"),
+            ("[::1]", "default"),
+            ("", ""),
+        ];
+        for (host, expected) in table {
+            assert_eq!(NAMES[index.find(host).server], expected, "{host}");
+        }
+        let captures = index.find("abc.re.org").captures;
+        assert_eq!(captures.named, [("sub".to_owned(), "abc".to_owned())]);
+        assert_eq!(captures.numbered[2].as_deref(), Some("org"));
+    }
+
+    #[test]
+    fn the_first_of_two_servers_keeps_a_name() {
+        let servers = [server(names("a")), server(names("a")), server(names("b"))];
+        let index = ServerIndex::new(&servers, &[1, 2, 0], 2);
+        assert_eq!((index.find("a").server, index.find("b").server, index.find("c").server), (1, 2, 2));
+    }
 }

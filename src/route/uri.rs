@@ -56,19 +56,41 @@ impl Target {
     }
 }
 
+/// A target as nginx's `$request_uri` has it: of an absolute-form one what follows the authority.
+pub fn origin_form(target: &str) -> Cow<'_, str> {
+    match split_absolute(target) {
+        Ok((Some(_), path)) if !path.starts_with('/') => Cow::Owned(format!("/{path}")),
+        Ok((_, path)) => Cow::Borrowed(path),
+        Err(_) => Cow::Borrowed(target),
+    }
+}
+
 /// Separates the authority of an absolute-form target from its path.
 fn split_absolute(target: &str) -> Result<(Option<&str>, &str), UriFault> {
     if target.starts_with('/') {
         return Ok((None, target));
     }
     let (scheme, rest) = target.split_once("://").ok_or(UriFault::Form)?;
-    let valid = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (host, path) = rest.split_at(end);
-    if !valid || !scheme.starts_with(|first: char| first.is_ascii_alphabetic()) || host.is_empty() {
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let letters = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    if !letters || !scheme.starts_with(|first: char| first.is_ascii_alphabetic()) || !is_authority(authority)
+    {
         return Err(UriFault::Form);
     }
-    Ok((Some(host), path))
+    Ok((Some(authority), path))
+}
+
+/// nginx takes a host of letters, digits, dots and dashes, or an address in brackets, and a number as port.
+fn is_authority(authority: &str) -> bool {
+    let end = match authority.starts_with('[') {
+        true => authority.find(']').map_or(0, |at| at + 1),
+        false => authority.find(':').unwrap_or(authority.len()),
+    };
+    let (host, port) = authority.split_at(end);
+    let in_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-[]:".contains(&byte);
+    let port_valid = port.is_empty()
+        || port.strip_prefix(':').is_some_and(|port| port.bytes().all(|d| d.is_ascii_digit()));
+    !host.is_empty() && host.bytes().all(in_host) && port_valid
 }
 
 /// What the last characters written mean. A decoded character counts as if it had been sent bare.
@@ -216,4 +238,140 @@ fn escape(raw: &[u8], special: impl Fn(u8) -> bool) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(target: &str) -> Result<String, UriFault> {
+        Target::parse(target, true).map(|target| target.path)
+    }
+
+    #[test]
+    fn paths_are_normalised_as_nginx_does() {
+        let table = [
+            ("/", "/"),
+            ("/a/../b", "/b"),
+            ("/a/./b", "/a/b"),
+            ("/a//b", "/a/b"),
+            ("//a", "/a"),
+            ("///", "/"),
+            ("/a/..", "/"),
+            ("/a/../", "/"),
+            ("/a/.", "/a/"),
+            ("/./", "/"),
+            ("/././a", "/a"),
+            ("/a/b/../../c", "/c"),
+            ("/a/%2e%2e/b", "/b"),
+            ("/a/.%2e/b", "/b"),
+            ("/a/%2e", "/a/"),
+            ("/a%2e/b", "/a./b"),
+            ("/a%2Fb", "/a/b"),
+            ("/a%2f%2e%2e%2fb", "/b"),
+            ("/a%20b", "/a b"),
+            ("/a%25b", "/a%b"),
+            ("/a%3Fb?c", "/a?b"),
+            ("/a%23b", "/a#b"),
+            ("/a%0ab", "/a\nb"),
+            ("/a...", "/a..."),
+            ("/.../b", "/.../b"),
+            ("/.a", "/.a"),
+            ("/..a", "/..a"),
+            ("/a/..b", "/a/..b"),
+            ("/a+b%2B", "/a+b+"),
+            ("/a;b=c", "/a;b=c"),
+            ("/%C3%A9", "/é"),
+            ("/a\"<>\\^`{|}b", "/a\"<>\\^`{|}b"),
+            ("http://Host.test:80/x/../y?z", "/y"),
+            ("http://host.test", "/"),
+            ("http://host.test?q", "/"),
+            ("ftp://host.test/x", "/x"),
+            ("http://[::1]/x", "/x"),
+        ];
+        for (target, expected) in table {
+            assert_eq!(path(target).as_deref(), Ok(expected), "{target}");
+        }
+    }
+
+    #[test]
+    fn what_nginx_refuses_is_refused() {
+        let table = [
+            ("/..", UriFault::Root),
+            ("/../a", UriFault::Root),
+            ("/a/../..", UriFault::Root),
+            ("/a/../../b", UriFault::Root),
+            ("/%2e%2e/a", UriFault::Root),
+            ("/a%2", UriFault::Escape),
+            ("/a%", UriFault::Escape),
+            ("/a%zz", UriFault::Escape),
+            ("/a%00", UriFault::Control),
+            ("/a\u{7f}b", UriFault::Control),
+            ("/a b", UriFault::Control),
+            ("*", UriFault::Form),
+            ("x", UriFault::Form),
+            ("", UriFault::Form),
+            ("x:/y", UriFault::Form),
+            ("http:///x", UriFault::Form),
+            ("http://host#f", UriFault::Form),
+            ("http://host:abc/", UriFault::Form),
+            ("http://ho_st/", UriFault::Form),
+            ("http://user@host/", UriFault::Form),
+            ("1http://host/", UriFault::Form),
+        ];
+        for (target, expected) in table {
+            assert_eq!(path(target), Err(expected), "{target}");
+        }
+    }
+
+    #[test]
+    fn slashes_stay_when_they_are_not_merged() {
+        let table = [("/a//b", "/a//b"), ("/a//../b", "/a/b"), ("//", "//"), ("/a//..", "/a/")];
+        for (target, expected) in table {
+            assert_eq!(Target::parse(target, false).unwrap().path, expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn arguments_end_at_a_fragment() {
+        let table =
+            [("/a", ""), ("/a?", ""), ("/a?b?c", "b?c"), ("/a?b#f", "b"), ("/a#f?b", ""), ("/?%20", "%20")];
+        for (target, expected) in table {
+            assert_eq!(Target::parse(target, true).unwrap().args, expected, "{target}");
+        }
+        assert_eq!(Target::parse("http://h:1/", true).unwrap().host.as_deref(), Some("h:1"));
+    }
+
+    #[test]
+    fn any_bytes_survive_as_text() {
+        for target in ["/%ff", "/%C3%A9%c3", "/%F4%8F%BF%BFx", "/%F4%8F%BE%80", "/%80%FF"] {
+            let path = path(target).unwrap();
+            let mut lower = escape_uri(&bytes(&path));
+            lower.make_ascii_lowercase();
+            assert_eq!(lower, target.to_lowercase());
+        }
+    }
+
+    #[test]
+    fn escaping_is_nginx_s() {
+        assert_eq!(
+            escape_uri(b"/a b\"#%<>?\\^`{|}\x7f\xe9~'()"),
+            "/a%20b%22%23%25%3C%3E%3F%5C%5E%60%7B%7C%7D%7F%E9~'()"
+        );
+        assert_eq!(escape_raw(b"/a b?c=%20{"), "/a%20b?c=%20{");
+    }
+
+    #[test]
+    fn the_origin_form_has_no_authority() {
+        let table = [
+            ("/a?b", "/a?b"),
+            ("http://h/a?b", "/a?b"),
+            ("http://h", "/"),
+            ("http://h?b", "/?b"),
+            ("*", "*"),
+        ];
+        for (target, expected) in table {
+            assert_eq!(origin_form(target), expected);
+        }
+    }
 }

@@ -11,7 +11,7 @@ use longwire_conf::template::{Known, Part, Template, Variable};
 
 use super::calendar::Moment;
 use super::facts::{Captures, Facts, Peer, TlsFacts, Try, TunnelFacts};
-use super::uri::{bytes, text};
+use super::uri::{bytes, origin_form, text};
 
 /// Version of nginx whose behaviour is followed, `$nginx_version`.
 pub const NGINX_VERSION: &str = "1.29.7";
@@ -41,10 +41,8 @@ impl Maps {
         let key = if map.hostnames { source.strip_suffix('.').unwrap_or(source) } else { source };
         let lower = key.to_ascii_lowercase();
         let listed = exact.get(&lower).and_then(|at| map.exact.get(*at));
-        // A mask matches when something is left for its asterisk.
-        let left = |rest: Option<&str>| rest.is_some_and(|rest| !rest.is_empty());
-        let suffix = || map.suffixes.iter().find(|(mask, _)| left(lower.strip_suffix(mask.as_str())));
-        let prefix = || map.prefixes.iter().find(|(mask, _)| left(lower.strip_prefix(mask.as_str())));
+        let suffix = || map.suffixes.iter().find(|(mask, _)| lower.ends_with(mask.as_str()));
+        let prefix = || map.prefixes.iter().find(|(mask, _)| lower.starts_with(mask.as_str()));
         if let Some((_, value)) = listed.or_else(suffix).or_else(prefix) {
             return Some((value, Captures::default()));
         }
@@ -150,13 +148,12 @@ impl<'a> Frame<'a, '_> {
 
     fn named(&self, name: &str) -> Option<Cow<'a, [u8]>> {
         let of = |list: &'_ [(String, String)]| list.iter().position(|(known, _)| known == name);
-        if let Some(own) = self.captures {
-            if let Some(at) = of(&own.named) {
-                return own.named.get(at).map(|(_, value)| owned(value));
-            }
-        }
+        let own = self.captures.and_then(|own| own.named.get(of(&own.named)?));
         let named = &self.scope.facts.named;
-        named.get(of(named)?).map(|(_, value)| bytes(value))
+        match own {
+            Some((_, value)) => Some(owned(value)),
+            None => named.get(of(named)?).map(|(_, value)| bytes(value)),
+        }
     }
 
     fn map(&self, index: usize) -> Vec<u8> {
@@ -201,7 +198,7 @@ impl<'a> Scope<'a> {
             Known::ServerName => borrowed(&facts.server_name),
             Known::Request => plain(request_line(facts)),
             Known::RequestMethod => borrowed(&facts.method),
-            Known::RequestUri => borrowed(&facts.target),
+            Known::RequestUri => plain(origin_form(&facts.target)),
             Known::RequestId => borrowed(&facts.request_id),
             Known::RequestLength => plain(facts.request_length),
             Known::RequestTime => plain(seconds(self.elapsed_us())),
