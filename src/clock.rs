@@ -10,7 +10,8 @@ pub fn now_us() -> u64 {
 
 /// The tokio instant that stands for `us` of [`now_us`].
 pub fn instant(us: u64) -> tokio::time::Instant {
-    tokio::time::Instant::from_std(origin() + Duration::from_micros(us))
+    // Within a century: tokio's clock cannot count to the end of time.
+    tokio::time::Instant::from_std(origin() + Duration::from_micros(us.min(3_155_760_000_000_000)))
 }
 
 /// Microseconds since 1970.

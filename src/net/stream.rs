@@ -56,6 +56,15 @@ impl Stream {
         }
     }
 
+    /// Waits for the first byte and looks at it: a TLS connection begins with a handshake record (22). A Unix socket
+    /// is taken at its word.
+    pub async fn begins_like_tls(&self) -> io::Result<bool> {
+        let Stream::Tcp(tcp) = self else { return Ok(true) };
+        let mut first = [0];
+        let count = tcp.peek(&mut first).await?;
+        Ok(count == 0 || first == [22])
+    }
+
     /// How long sent bytes may stay unacknowledged before the kernel gives the connection up (TCP_USER_TIMEOUT).
     /// Unix sockets have no such thing.
     pub fn set_user_timeout(&self, timeout: Duration) {

@@ -1,4 +1,4 @@
-//! What the tests of this folder share: a request and settings to start from, and templates from text.
+//! Pure: what the tests of this folder share: a request and settings to start from, and templates from text.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -9,6 +9,8 @@ pub mod proxy;
 pub mod redirect;
 pub mod server;
 pub mod uri;
+mod fields;
+mod map;
 pub mod variables;
 
 #[cfg(test)]

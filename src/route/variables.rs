@@ -3,14 +3,13 @@
 //! A value is bytes. `None` is nginx's "not found": nothing in a header, `-` in a log.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
-use http::HeaderMap;
-use longwire_conf::model::Map;
 use longwire_conf::template::{Known, Part, Template, Variable};
 
 use super::calendar::Moment;
 use super::facts::{Captures, Facts, Peer, TlsFacts, Try, TunnelFacts};
+use super::fields::{arg, cookie, header, remote_user, set_cookie};
+pub use super::map::Maps;
 use super::uri::{bytes, origin_form, text};
 
 /// Version of nginx whose behaviour is followed, `$nginx_version`.
@@ -18,40 +17,6 @@ pub const NGINX_VERSION: &str = "1.29.7";
 
 /// Maps within maps deeper than this are empty; only a cycle goes that deep.
 const MAX_DEPTH: u8 = 16;
-
-/// `map` blocks, made ready for looking up.
-#[derive(Debug, Clone, Default)]
-pub struct Maps {
-    maps: Vec<(Map, HashMap<String, usize>)>,
-}
-
-impl Maps {
-    /// Indexes the maps of a configuration.
-    pub fn new(maps: &[Map]) -> Maps {
-        let index = |map: &Map| {
-            // Backwards, so that of two entries the first stays.
-            map.exact.iter().enumerate().rev().map(|(at, (key, _))| (key.to_ascii_lowercase(), at)).collect()
-        };
-        Maps { maps: maps.iter().map(|map| (map.clone(), index(map))).collect() }
-    }
-
-    /// Finds the entry for a source value: exact, masks, expressions, default.
-    fn find(&self, index: usize, source: &str) -> Option<(&Template, Captures)> {
-        let (map, exact) = self.maps.get(index)?;
-        let key = if map.hostnames { source.strip_suffix('.').unwrap_or(source) } else { source };
-        let lower = key.to_ascii_lowercase();
-        let listed = exact.get(&lower).and_then(|at| map.exact.get(*at));
-        let suffix = || map.suffixes.iter().find(|(mask, _)| lower.ends_with(mask.as_str()));
-        let prefix = || map.prefixes.iter().find(|(mask, _)| lower.starts_with(mask.as_str()));
-        if let Some((_, value)) = listed.or_else(suffix).or_else(prefix) {
-            return Some((value, Captures::default()));
-        }
-        let mut regexes = map.regexes.iter();
-        regexes
-            .find_map(|(regex, value)| Some((value, Captures::of(regex, key)?)))
-            .or(Some((&map.default, Captures::default())))
-    }
-}
 
 /// What is the same for every request.
 #[derive(Debug, Clone, Default)]
@@ -157,12 +122,11 @@ impl<'a> Frame<'a, '_> {
     }
 
     fn map(&self, index: usize) -> Vec<u8> {
-        let Some((map, _)) = self.scope.maps.maps.get(index) else { return Vec::new() };
-        if self.depth >= MAX_DEPTH {
+        let Some(source) = self.scope.maps.source(index).filter(|_| self.depth < MAX_DEPTH) else {
             return Vec::new();
-        }
+        };
         let inner = Frame { depth: self.depth + 1, ..*self };
-        let source = text(inner.render(&map.source));
+        let source = text(inner.render(source));
         let Some((value, captures)) = self.scope.maps.find(index, &source) else { return Vec::new() };
         let captures = if captures.numbered.is_empty() { self.captures } else { Some(&captures) };
         Frame { scope: self.scope, captures, depth: inner.depth }.render(value)
@@ -351,77 +315,4 @@ fn binary(peer: &Peer) -> Vec<u8> {
         Peer::Ip(core::net::IpAddr::V6(ip), _) => ip.octets().to_vec(),
         Peer::Unix(_) => b"unix:".to_vec(),
     }
-}
-
-/// All values of a header, joined; `name` in lower case with underscores for dashes.
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<Cow<'a, [u8]>> {
-    let same = |known: &str| {
-        known.len() == name.len()
-            && known.bytes().zip(name.bytes()).all(|(a, b)| a == b || (a == b'-' && b == b'_'))
-    };
-    let separator: &[u8] = if name == "cookie" { b"; " } else { b", " };
-    let mut values =
-        headers.iter().filter(|(known, _)| same(known.as_str())).map(|(_, value)| value.as_bytes());
-    let first = values.next()?;
-    Some(values.fold(Cow::Borrowed(first), |joined, value| Cow::Owned([&joined, separator, value].concat())))
-}
-
-/// The value after `name`, spaces, `=` and spaces, up to a semicolon. Names compare without case, as in nginx.
-fn pair<'a>(text: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let (head, rest) = text.split_at_checked(name.len())?;
-    if !head.eq_ignore_ascii_case(name.as_bytes()) {
-        return None;
-    }
-    let value = trim_spaces(trim_spaces(rest).strip_prefix(b"=")?);
-    value.split(|byte| *byte == b';').next()
-}
-
-fn trim_spaces(mut text: &[u8]) -> &[u8] {
-    while let [b' ', rest @ ..] = text {
-        text = rest;
-    }
-    text
-}
-
-/// A cookie of the request: the first of that name. A comma separates too, but does not end a value.
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
-    let find = |mut text: &'a [u8]| {
-        loop {
-            if let Some(value) = pair(text, name) {
-                return Some(value);
-            }
-            let end = text.iter().position(|byte| matches!(byte, b';' | b','))?;
-            text = trim_spaces(text.get(end + 1..)?);
-        }
-    };
-    headers.get_all(http::header::COOKIE).iter().find_map(|value| find(value.as_bytes()))
-}
-
-fn set_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
-    headers.get_all(http::header::SET_COOKIE).iter().find_map(|value| pair(value.as_bytes(), name))
-}
-
-/// An argument of the request line as sent, without decoding.
-fn arg<'a>(args: &'a str, name: &str) -> Option<&'a str> {
-    let mut pairs = args.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-}
-
-/// The user of `Authorization: Basic`, if it says one.
-fn remote_user(headers: &HeaderMap) -> Option<Vec<u8>> {
-    use base64::Engine as _;
-    let value = headers.get(http::header::AUTHORIZATION)?.as_bytes();
-    let (scheme, code) = value.split_at_checked(6)?;
-    if !scheme.eq_ignore_ascii_case(b"basic ") {
-        return None;
-    }
-    let lenient = base64::engine::general_purpose::GeneralPurpose::new(
-        &base64::alphabet::STANDARD,
-        base64::engine::GeneralPurposeConfig::new()
-            .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
-    );
-    let mut user = lenient.decode(trim_spaces(code)).ok()?;
-    let colon = user.iter().position(|byte| *byte == b':')?;
-    user.truncate(colon);
-    Some(user).filter(|user| !user.is_empty())
 }

@@ -6,13 +6,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use longwire_wire::{Cause, CloseCode, Side, Stats};
-use tokio::sync::Notify;
 
 /// All tunnels of the process.
 #[derive(Debug, Default)]
 pub struct Tunnels {
-    live: Mutex<BTreeMap<u64, Arc<Live>>>,
-    empty: Notify,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    live: BTreeMap<u64, Arc<Live>>,
+    /// Every tunnel is being closed, those that open now as well.
+    closing: Option<(CloseCode, Cause)>,
 }
 
 /// One tunnel, as others see it while its driver works.
@@ -43,36 +48,33 @@ impl Tunnels {
             rtt_us: Default::default(),
             command: Mutex::default(),
         });
-        lock(&self.live).insert(connection, live.clone());
+        let mut inner = lock(&self.inner);
+        inner.live.insert(connection, live.clone());
+        if let Some((code, cause)) = inner.closing {
+            live.close(code, cause);
+        }
+        drop(inner);
         Entry { live, table: self.clone() }
     }
 
     /// The tunnel of a connection.
     pub fn find(&self, connection: u64) -> Option<Arc<Live>> {
-        lock(&self.live).get(&connection).cloned()
+        lock(&self.inner).live.get(&connection).cloned()
     }
 
     /// How many are open.
     pub fn count(&self) -> usize {
-        lock(&self.live).len()
+        lock(&self.inner).live.len()
     }
 
-    /// Asks every tunnel to end with a Close frame at the next frame boundary.
+    /// Asks every tunnel, also those that open later, to end with a Close frame at the next frame boundary.
     pub fn close_all(&self, code: CloseCode, cause: Cause) {
-        let all: Vec<_> = lock(&self.live).values().cloned().collect();
+        let mut inner = lock(&self.inner);
+        inner.closing = Some((code, cause));
+        let all: Vec<_> = inner.live.values().cloned().collect();
+        drop(inner);
         for live in all {
             live.close(code, cause);
-        }
-    }
-
-    /// Waits until none is left.
-    pub async fn drained(&self) {
-        loop {
-            let notified = self.empty.notified();
-            if self.count() == 0 {
-                return;
-            }
-            notified.await;
         }
     }
 }
@@ -87,11 +89,7 @@ pub struct Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let mut live = lock(&self.table.live);
-        live.remove(&self.live.connection);
-        if live.is_empty() {
-            self.table.empty.notify_waiters();
-        }
+        lock(&self.table.inner).live.remove(&self.live.connection);
     }
 }
 

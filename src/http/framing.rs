@@ -1,0 +1,282 @@
+//! Pure: follows the bytes of a client's connection from request head to request head, and refuses bad heads.
+//!
+//! hyper forgives what a proxy must not: it drops a Content-Length beside a Transfer-Encoding in silence, and it
+//! closes on a bad head without the words that nginx would say. So each head is looked at here before hyper sees it,
+//! with the same parser (httparse), so that both agree on where a head ends.
+
+use httparse::{EMPTY_HEADER, Request, Status};
+use longwire_wire::handshake::is_websocket_upgrade;
+
+/// Most header lines of one head.
+pub const MAX_HEADERS: usize = 128;
+
+/// A head that is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// 400, 408, 414 or 431.
+    pub status: u16,
+    /// Why, for the error log.
+    pub reason: &'static str,
+}
+
+/// Where in the stream of requests a connection is.
+#[derive(Debug)]
+pub enum Phase {
+    /// Between requests: nothing of the next one is there.
+    Idle,
+    /// In the middle of a head.
+    Head(Vec<u8>),
+    /// This many bytes of a body are still to come.
+    Body(u64),
+    /// In a chunked body.
+    Chunked(Chunk),
+    /// A WebSocket handshake was read: what follows is no HTTP, whatever becomes of the handshake.
+    Handshake,
+}
+
+/// Where in a chunked body.
+#[derive(Debug, Clone, Copy)]
+pub enum Chunk {
+    /// In the size line; the size so far, and whether an extension has begun.
+    Size(u64, bool),
+    /// In the data and its closing CRLF.
+    Data(u64),
+    /// In the trailer: the length of the line so far, without its CR.
+    Trailer(usize),
+}
+
+/// Follows one connection.
+#[derive(Debug)]
+pub struct Framing {
+    phase: Phase,
+    max_head: usize,
+}
+
+impl Framing {
+    /// `max_head`: bytes of the longest head.
+    pub fn new(max_head: usize) -> Framing {
+        Framing { phase: Phase::Idle, max_head }
+    }
+
+    /// Where it is.
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// Bytes that the client sent, in order. After a refusal nothing more may be fed.
+    pub fn feed(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
+        while !bytes.is_empty() {
+            bytes = match std::mem::replace(&mut self.phase, Phase::Idle) {
+                Phase::Idle => match bytes.iter().position(|b| !matches!(b, b'\r' | b'\n')) {
+                    None => &[],
+                    Some(start) => {
+                        self.phase = Phase::Head(Vec::new());
+                        &bytes[start..]
+                    }
+                },
+                Phase::Head(head) => self.feed_head(head, bytes)?,
+                Phase::Body(left) => {
+                    let taken = left.min(bytes.len() as u64);
+                    if taken < left {
+                        self.phase = Phase::Body(left - taken);
+                    }
+                    &bytes[taken as usize..]
+                }
+                Phase::Chunked(chunk) => {
+                    let (rest, chunk) = feed_chunk(chunk, bytes)?;
+                    self.phase = chunk.map_or(Phase::Idle, Phase::Chunked);
+                    rest
+                }
+                Phase::Handshake => {
+                    self.phase = Phase::Handshake;
+                    &[]
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// Takes what belongs to the head; gives back what follows it.
+    fn feed_head<'b>(&mut self, mut head: Vec<u8>, bytes: &'b [u8]) -> Result<&'b [u8], Refusal> {
+        let before = head.len();
+        let room = self.max_head.saturating_sub(before);
+        head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        // Look for the end only where it can be new: a head that drips must not be parsed for each drop.
+        if !has_end(&head[before.saturating_sub(3)..]) && head.len() < self.max_head {
+            self.phase = Phase::Head(head);
+            return Ok(&[]);
+        }
+        let mut headers = [EMPTY_HEADER; MAX_HEADERS];
+        let mut request = Request::new(&mut headers);
+        match request.parse(&head) {
+            Ok(Status::Complete(length)) => {
+                self.phase = check(&request)?;
+                Ok(&bytes[length.saturating_sub(before).min(bytes.len())..])
+            }
+            Ok(Status::Partial) if head.len() >= self.max_head => Err(match head.contains(&b'\n') {
+                false => Refusal { status: 414, reason: "client sent too long URI" },
+                true => Refusal { status: 431, reason: "client sent too large request head" },
+            }),
+            Ok(Status::Partial) => {
+                self.phase = Phase::Head(head);
+                Ok(&[])
+            }
+            Err(error) => Err(malformed(error)),
+        }
+    }
+}
+
+fn has_end(bytes: &[u8]) -> bool {
+    bytes.windows(2).any(|w| w == b"\n\n") || bytes.windows(3).any(|w| w == b"\n\r\n")
+}
+
+fn malformed(error: httparse::Error) -> Refusal {
+    let bad = |reason| Refusal { status: 400, reason };
+    match error {
+        httparse::Error::TooManyHeaders => Refusal { status: 431, reason: "client sent too many headers" },
+        httparse::Error::HeaderName => bad("client sent invalid header line: the name has a character that none may have"),
+        httparse::Error::HeaderValue => bad("client sent invalid header line: the value has a control character"),
+        httparse::Error::Version => bad("client sent a version that is not HTTP/1.0 or HTTP/1.1"),
+        httparse::Error::NewLine => bad("client sent a stray CR or LF in the request head"),
+        httparse::Error::Status | httparse::Error::Token => bad("client sent invalid request line"),
+    }
+}
+
+/// Checks a whole head and says what follows it.
+fn check(request: &Request<'_, '_>) -> Result<Phase, Refusal> {
+    let bad = |reason| Err(Refusal { status: 400, reason });
+    let values = |name: &'static str| {
+        request.headers.iter().filter(move |h| h.name.eq_ignore_ascii_case(name)).map(|h| h.value)
+    };
+    match values("host").count() {
+        0 if request.version == Some(1) => return bad("client sent HTTP/1.1 request without \"Host\" header"),
+        0 | 1 => {}
+        _ => return bad("client sent more than one \"Host\" header"),
+    }
+    let mut lengths = values("content-length");
+    let length = lengths.next();
+    if lengths.next().is_some() {
+        return bad("client sent more than one \"Content-Length\" header");
+    }
+    let length = match length.map(parse_length) {
+        None => 0,
+        Some(Some(length)) => length,
+        Some(None) => return bad("client sent invalid \"Content-Length\" header"),
+    };
+    let mut encodings = values("transfer-encoding");
+    if let Some(encoding) = encodings.next() {
+        if request.version == Some(0) {
+            return bad("client sent HTTP/1.0 request with \"Transfer-Encoding\" header");
+        }
+        if values("content-length").next().is_some() {
+            return bad("client sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time");
+        }
+        if encodings.next().is_some() || !encoding.eq_ignore_ascii_case(b"chunked") {
+            return bad("client sent unknown \"Transfer-Encoding\"");
+        }
+        return Ok(Phase::Chunked(Chunk::Size(0, false)));
+    }
+    if is_websocket_upgrade(values("upgrade"), values("connection")) {
+        return Ok(Phase::Handshake);
+    }
+    Ok(if length == 0 { Phase::Idle } else { Phase::Body(length) })
+}
+
+fn parse_length(value: &[u8]) -> Option<u64> {
+    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    digits.then(|| std::str::from_utf8(value).ok()?.parse().ok()).flatten()
+}
+
+/// Walks one step through a chunked body (RFC 9112 section 7.1); `None`: the body has ended.
+fn feed_chunk(chunk: Chunk, bytes: &[u8]) -> Result<(&[u8], Option<Chunk>), Refusal> {
+    let bad = Err(Refusal { status: 400, reason: "client sent invalid chunked body" });
+    let Some((&byte, rest)) = bytes.split_first() else { return Ok((bytes, Some(chunk))) };
+    Ok(match chunk {
+        Chunk::Data(left) => {
+            let taken = left.min(bytes.len() as u64);
+            let next = if taken < left { Chunk::Data(left - taken) } else { Chunk::Size(0, false) };
+            (&bytes[taken as usize..], Some(next))
+        }
+        Chunk::Size(size, _) if byte == b'\n' => match size {
+            0 => (rest, Some(Chunk::Trailer(0))),
+            // The CRLF behind the data is counted with it; hyper checks that it is one.
+            size => (rest, Some(Chunk::Data(size.saturating_add(2)))),
+        },
+        Chunk::Size(size, extension) => match char::from(byte).to_digit(16) {
+            _ if extension || byte == b'\r' => (rest, Some(Chunk::Size(size, extension))),
+            None if matches!(byte, b';' | b' ' | b'\t') => (rest, Some(Chunk::Size(size, true))),
+            Some(digit) => match size.checked_mul(16).and_then(|s| s.checked_add(digit.into())) {
+                Some(size) => (rest, Some(Chunk::Size(size, false))),
+                None => return bad,
+            },
+            None => return bad,
+        },
+        Chunk::Trailer(0) if byte == b'\n' => (rest, None),
+        Chunk::Trailer(_) if byte == b'\n' => (rest, Some(Chunk::Trailer(0))),
+        Chunk::Trailer(length) if byte == b'\r' => (rest, Some(Chunk::Trailer(length))),
+        Chunk::Trailer(length) => (rest, Some(Chunk::Trailer(length.saturating_add(1)))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds a text whole and byte by byte: both must give the same.
+    fn feed(text: &str) -> (Result<(), u16>, String) {
+        let mut whole = Framing::new(1024);
+        let result = whole.feed(text.as_bytes()).map_err(|r| r.status);
+        let mut drops = Framing::new(1024);
+        let dripped = text.as_bytes().chunks(1).try_for_each(|b| drops.feed(b)).map_err(|r| r.status);
+        assert_eq!(result, dripped, "{text:?}");
+        assert_eq!(format!("{:?}", whole.phase), format!("{:?}", drops.phase), "{text:?}");
+        (result, format!("{:?}", whole.phase))
+    }
+
+    #[test]
+    fn good_requests_end_where_hyper_says() {
+        for (text, phase) in [
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "Idle"),
+            ("\r\nGET / HTTP/1.0\r\n\r\n", "Idle"),
+            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabc", "Body(2)"),
+            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET", "Head([71, 69, 84])"),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4;x=1\r\nabcd\r\n0\r\nT: 1\r\n\r\n",
+                "Idle",
+            ),
+            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nA\r\n123", "Chunked(Data(9))"),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\u{1}\u{2}",
+                "Handshake",
+            ),
+        ] {
+            assert_eq!(feed(text), (Ok(()), phase.to_owned()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn bad_heads_are_refused() {
+        let long = format!("GET /{} HTTP/1.1\r\n", "x".repeat(2000));
+        let large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(2000));
+        let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "a:1\r\n".repeat(140));
+        let both = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n";
+        for (text, status) in [
+            ("GET / HTTP/1.1\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+            (both, 400),
+            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n", 400),
+            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\n", 400),
+            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n", 400),
+            ("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 400),
+            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400),
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+            (long.as_str(), 414),
+            (large.as_str(), 431),
+            (many.as_str(), 431),
+        ] {
+            assert_eq!(feed(text).0, Err(status), "{text:?}");
+        }
+    }
+}

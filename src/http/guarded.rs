@@ -1,0 +1,280 @@
+//! A client's connection under hyper: watches request heads, keeps the deadlines between and inside them, says the
+//! last words to a client whose head is refused, and closes so that they arrive.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+use super::framing::{Framing, Phase, Refusal};
+use crate::clock;
+
+/// Most bytes that are thrown away so that a client can read our last words.
+const LINGER_BYTES: u64 = 1 << 20;
+
+/// What the connection's requests and the socket under them tell each other.
+pub struct Shared {
+    /// A request is being served: the keep-alive timer rests.
+    pub busy: AtomicBool,
+    /// Since when nothing has been going on, microseconds of the process's clock.
+    pub idle_since_us: AtomicU64,
+    /// How long the client may be idle from then on.
+    pub idle_us: AtomicU64,
+    /// How long to linger when closing.
+    pub linger_us: AtomicU64,
+    /// Bytes received and sent on the socket.
+    pub received: AtomicU64,
+    /// See above.
+    pub sent: AtomicU64,
+    /// The head that was refused.
+    pub refusal: OnceLock<Refusal>,
+    /// The client speaks plain HTTP where TLS is expected.
+    pub plain_on_tls: bool,
+    /// To be done once what is written has left.
+    at_flush: Mutex<Vec<AtFlush>>,
+}
+
+/// Makes the whole answer to a refused head.
+pub type Words = Box<dyn Fn(&Refusal) -> Vec<u8> + Send>;
+
+/// Something to be done once an answer has left.
+pub type AtFlush = Box<dyn FnOnce() + Send>;
+
+impl Shared {
+    /// An answer was handed to hyper whole; `done` is called when it has left, or when the connection is gone.
+    pub fn answered(&self, done: AtFlush) {
+        self.at_flush.lock().unwrap_or_else(PoisonError::into_inner).push(done);
+    }
+
+    /// What was handed over has left, or never will.
+    pub fn flushed(&self) {
+        let done = std::mem::take(&mut *self.at_flush.lock().unwrap_or_else(PoisonError::into_inner));
+        if !done.is_empty() {
+            self.idle_since_us.store(clock::now_us(), Relaxed);
+            self.busy.store(false, Relaxed);
+        }
+        done.into_iter().for_each(|done| done());
+    }
+}
+
+/// Deadlines and sizes that hold before a request has named its server.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// `client_header_timeout`.
+    pub header_us: u64,
+    /// The longest head.
+    pub max_head: usize,
+    /// `lingering_timeout`.
+    pub linger_us: u64,
+    /// The client speaks plain HTTP where TLS is expected.
+    pub plain_on_tls: bool,
+}
+
+/// The connection.
+pub struct Guarded<T> {
+    io: T,
+    framing: Framing,
+    shared: Arc<Shared>,
+    header_us: u64,
+    head_since_us: u64,
+    sleep: Pin<Box<Sleep>>,
+    /// The whole answer to a refused head.
+    words: Words,
+    farewell: Option<Farewell>,
+    linger: Option<Linger>,
+}
+
+struct Farewell {
+    words: Vec<u8>,
+    written: usize,
+}
+
+struct Linger {
+    deadline_us: u64,
+    left: u64,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
+    /// Guards a fresh connection. `words` makes the answer to a refused head.
+    pub fn new(io: T, limits: Limits, words: Words) -> (Guarded<T>, Arc<Shared>) {
+        let now = clock::now_us();
+        let shared = Arc::new(Shared {
+            busy: AtomicBool::new(false),
+            idle_since_us: AtomicU64::new(now),
+            // The first head has to come as promptly as the rest of it.
+            idle_us: AtomicU64::new(limits.header_us),
+            linger_us: AtomicU64::new(limits.linger_us),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            refusal: OnceLock::new(),
+            plain_on_tls: limits.plain_on_tls,
+            at_flush: Mutex::default(),
+        });
+        let guarded = Guarded {
+            io,
+            framing: Framing::new(limits.max_head),
+            shared: shared.clone(),
+            header_us: limits.header_us,
+            head_since_us: now,
+            sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            words,
+            farewell: None,
+            linger: None,
+        };
+        (guarded, shared)
+    }
+
+    /// The connection itself, once it speaks HTTP no more.
+    pub fn into_inner(self) -> T {
+        self.io
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        let words = (self.words)(&refusal);
+        // Only the first refusal counts; there is never a second one.
+        let _ = self.shared.refusal.set(refusal);
+        self.farewell = Some(Farewell { words, written: 0 });
+    }
+
+    /// Writes the last words, then closes. Always ends in an error, so that hyper lets go.
+    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(farewell) = &mut self.farewell
+            && farewell.written < farewell.words.len()
+        {
+            let count = ready!(Pin::new(&mut self.io).poll_write(cx, &farewell.words[farewell.written..]))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            farewell.written += count;
+            self.shared.sent.fetch_add(count as u64, Relaxed);
+        }
+        ready!(self.poll_close(cx))?;
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "request head refused")))
+    }
+
+    /// Shuts writing down and, when the client may still be sending, reads on for a while: closing a socket with
+    /// unread bytes would reset it, and the client would lose the answer.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.linger.is_none() {
+            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            let deadline_us = clock::now_us().saturating_add(self.shared.linger_us.load(Relaxed));
+            self.linger = Some(Linger { deadline_us, left: LINGER_BYTES });
+        }
+        if self.farewell.is_none() && matches!(self.framing.phase(), Phase::Idle) {
+            return Poll::Ready(Ok(()));
+        }
+        let Some(linger) = &mut self.linger else { return Poll::Ready(Ok(())) };
+        let mut space = [0; 4096];
+        loop {
+            let mut buffer = ReadBuf::new(&mut space);
+            match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    linger.left = linger.left.saturating_sub(buffer.filled().len() as u64);
+                    if linger.left == 0 {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => break,
+            }
+        }
+        self.sleep.as_mut().reset(clock::instant(linger.deadline_us));
+        self.sleep.as_mut().poll(cx).map(Ok)
+    }
+
+    /// The client sends nothing: has it run out of time? `Some(true)`: it was in the middle of a head.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        loop {
+            let (deadline_us, in_head) = match self.framing.phase() {
+                Phase::Head(_) => (self.head_since_us.saturating_add(self.header_us), true),
+                Phase::Idle if !self.shared.busy.load(Relaxed) => {
+                    let since = self.shared.idle_since_us.load(Relaxed);
+                    (since.saturating_add(self.shared.idle_us.load(Relaxed)), false)
+                }
+                // Whoever serves the request keeps the deadlines; look again when that may have ended.
+                _ => (clock::now_us().saturating_add(1_000_000), false),
+            };
+            if clock::now_us() >= deadline_us {
+                return Poll::Ready(in_head);
+            }
+            self.sleep.as_mut().reset(clock::instant(deadline_us));
+            ready!(self.sleep.as_mut().poll(cx));
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.farewell.is_some() {
+            return this.poll_farewell(cx);
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut this.io).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => {
+                let bytes = &buf.filled()[before..];
+                this.shared.received.fetch_add(bytes.len() as u64, Relaxed);
+                let was_idle = matches!(this.framing.phase(), Phase::Idle);
+                if let Err(refusal) = this.framing.feed(bytes) {
+                    buf.set_filled(before);
+                    this.refuse(refusal);
+                    return this.poll_farewell(cx);
+                }
+                if was_idle {
+                    this.head_since_us = clock::now_us();
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => match ready!(this.poll_deadline(cx)) {
+                // Nothing was asked: an end of stream is answer enough.
+                false => Poll::Ready(Ok(())),
+                true => {
+                    this.refuse(Refusal { status: 408, reason: "client timed out while sending the request head" });
+                    this.poll_farewell(cx)
+                }
+            },
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let count = ready!(Pin::new(&mut this.io).poll_write(cx, buf))?;
+        this.shared.sent.fetch_add(count as u64, Relaxed);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let count = ready!(Pin::new(&mut this.io).poll_write_vectored(cx, bufs))?;
+        this.shared.sent.fetch_add(count as u64, Relaxed);
+        Poll::Ready(Ok(count))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.io).poll_flush(cx))?;
+        this.shared.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_close(cx)
+    }
+}

@@ -1,0 +1,280 @@
+//! The WebSocket side of an exchange: the request checked, the answer checked, and the tunnel that follows.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, header};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use longwire_conf::model::{Level, Location, ProxyPass, Settings};
+use longwire_wire::handshake::{Negotiated, RequestFault, check_answer, check_request};
+use longwire_wire::{Cause, Options, Pair, Party, Ping, Side, Time, Tunnel};
+
+use super::body;
+use super::exchange::{Exchange, Step};
+use super::guarded::Guarded;
+use super::journal::Journal;
+use crate::clock::{self, micros};
+use crate::route::facts::TunnelFacts;
+use crate::route::redirect::client_headers;
+use crate::tls::Conn;
+use crate::tunnel::{Ends, Report, relay};
+use crate::upstream::Body;
+
+/// A handshake that both sides agreed on.
+pub(super) struct Switch {
+    response: Response<Body>,
+    client: OnUpgrade,
+    backend: OnUpgrade,
+    negotiated: Negotiated,
+}
+
+fn lookup<'a>(headers: &'a HeaderMap) -> impl Fn(&'static str) -> Vec<&'a [u8]> {
+    move |name| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect()
+}
+
+/// Refuses a request for a WebSocket that breaks the rules of RFC 6455 section 4.2.1.
+pub(super) fn refuse(x: &mut Exchange) -> Option<Step> {
+    let has_body = x.body.as_ref().is_some_and(|b| !http_body::Body::is_end_stream(b));
+    if has_body {
+        x.handshake_failed("client", format_args!("the request has a body"));
+        return Some(Step::Status(400, None));
+    }
+    let fault = check_request(&x.facts.method, x.facts.minor_version, lookup(&x.facts.headers)).err()?;
+    x.handshake_failed("client", format_args!("{fault}"));
+    let RequestFault::Version(_) = fault else { return Some(Step::Status(400, None)) };
+    let step = x.page(426, None);
+    Some(match step {
+        Step::Response(mut response) => {
+            // RFC 6455 section 4.4: say which version would do.
+            response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            Step::Response(response)
+        }
+        other => other,
+    })
+}
+
+/// Says in the error log why an answer that is no 101 came back.
+pub(super) fn explain(x: &Exchange, response: &Response<Incoming>, asked: bool) {
+    let status = response.status().as_u16();
+    if !asked {
+        return x.handshake_failed(
+            "configuration",
+            format_args!("\"proxy_set_header Upgrade \"\"\" keeps the upgrade from the backend, which answered {status}"),
+        );
+    }
+    let place = response.headers().get(header::LOCATION).and_then(|v| v.to_str().ok());
+    let hint = match status {
+        200..=299 => " as to an ordinary request: is this the path of the WebSocket?".to_owned(),
+        300..=399 => format!(" to \"{}\": WebSocket clients do not follow redirects", place.unwrap_or("-")),
+        401 | 403 => ": it wants other credentials or another Origin".to_owned(),
+        404 => ": is this the path of the WebSocket?".to_owned(),
+        400 | 426 => ": it did not like the handshake; compare with one sent to it directly".to_owned(),
+        _ => String::new(),
+    };
+    x.handshake_failed("backend", format_args!("it answered {status} instead of 101{hint}"));
+}
+
+/// Checks a 101 and prepares the switch.
+pub(super) fn conclude(
+    x: &mut Exchange,
+    location: &Location,
+    pass: &ProxyPass,
+    sent: &HeaderMap,
+    asked: bool,
+    mut response: Response<Incoming>,
+) -> Step {
+    let key = sent.get(header::SEC_WEBSOCKET_KEY).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let checked = match asked {
+        true => check_answer(key, lookup(sent), lookup(response.headers())).map_err(|fault| fault.to_string()),
+        false => Err("it answered 101 to a request that asked for no upgrade".to_owned()),
+    };
+    let (negotiated, client) = match (checked, x.upgrade.take()) {
+        (Ok(negotiated), Some(client)) => (negotiated, client),
+        (Ok(_), None) => return Step::Status(400, None),
+        (Err(reason), _) => {
+            x.handshake_failed("backend", format_args!("{reason}"));
+            return Step::Status(502, None);
+        }
+    };
+    let backend = hyper::upgrade::on(&mut response);
+    let (parts, _) = response.into_parts();
+    let mut switching = Response::new(body::empty());
+    *switching.headers_mut() = client_headers(location, pass, &x.scope(), 101, parts.headers);
+    *switching.status_mut() = parts.status;
+    *switching.extensions_mut() = parts.extensions;
+    Step::Switching(Box::new(Switch { response: switching, client, backend, negotiated }))
+}
+
+impl Switch {
+    /// Lets the 101 go and waits beside it for both connections.
+    pub(super) fn start(self, mut journal: Journal) -> Response<Body> {
+        journal.facts.outcome.status = 101;
+        journal.facts.outcome.sent = self.response.headers().clone();
+        let Switch { response, client, backend, negotiated } = self;
+        tokio::spawn(async move {
+            let patience = journal.settings().send_timeout;
+            match streams(client, backend, patience).await {
+                Ok(ends) => run(ends, negotiated, journal).await,
+                Err(reason) => {
+                    journal.log(Level::Error, format_args!("WebSocket handshake failed, {reason}"));
+                    journal.write();
+                }
+            }
+        });
+        response
+    }
+}
+
+/// Takes both connections out of hyper, with what was read behind the heads.
+async fn streams(client: OnUpgrade, backend: OnUpgrade, patience: Duration) -> Result<Ends<Conn>, String> {
+    let both = async {
+        let client = client.await.map_err(|e| format!("fault of the client: it left before the answer ({e})"))?;
+        let backend = backend.await.map_err(|e| format!("fault of the backend: it left ({e})"))?;
+        Ok::<_, String>((client, backend))
+    };
+    let (client, backend) = match tokio::time::timeout(patience, both).await {
+        Ok(both) => both?,
+        Err(_) => return Err("fault of the client: it did not take the answer".into()),
+    };
+    let client = client.downcast::<TokioIo<Guarded<Conn>>>().map_err(|_| "the client's stream is unknown")?;
+    let backend = backend.downcast::<TokioIo<Conn>>().map_err(|_| "the backend's stream is unknown")?;
+    Ok(Ends {
+        streams: Pair {
+            client: client.io.into_inner().into_inner(),
+            backend: backend.io.into_inner(),
+        },
+        // Copied, so that a few bytes do not hold the whole buffer that the head came in.
+        early: Pair {
+            client: Bytes::copy_from_slice(&client.read_buf),
+            backend: Bytes::copy_from_slice(&backend.read_buf),
+        },
+    })
+}
+
+async fn run(ends: Ends<Conn>, negotiated: Negotiated, mut journal: Journal) {
+    let settings = journal.settings().clone();
+    for conn in [&ends.streams.client, &ends.streams.backend] {
+        conn.socket().set_nodelay();
+        if let Some(ping) = settings.websocket_ping {
+            // The kernel's judgement comes no later than ours, for an end that answers no pings.
+            conn.socket().set_user_timeout((ping.interval + ping.timeout).max(Duration::from_secs(10)));
+        }
+    }
+    let opened = clock::now_us();
+    let tunnels = journal.service().tunnels.clone();
+    let entry = tunnels.enter(journal.facts.connection.serial, opened);
+    journal.log(Level::Notice, format_args!("tunnel opened to {}{}", server_of(&journal), spoken(&negotiated)));
+    let tunnel = Tunnel::new(options(&settings, negotiated.rsv), Time(opened));
+    let linger = micros(settings.websocket_close_timeout);
+    let report = relay(tunnel, ends, &entry.live, linger).await;
+    drop(entry);
+    let duration_us = clock::now_us() - opened;
+    journal.log(level_of(&report), format_args!("{}", Told { report: &report, duration_us, settings: &settings }));
+    let outcome = &mut journal.facts.outcome;
+    outcome.tunnel = Some(facts_of(&report, duration_us));
+    let stats = &report.stats;
+    outcome.bytes_sent = stats.backend.bytes;
+    outcome.body_bytes_sent = stats.backend.bytes;
+    if let Some(last) = outcome.tries.last_mut() {
+        last.response_us = Some(duration_us);
+        last.response_length = stats.backend.bytes;
+        last.received = stats.backend.bytes;
+        last.sent = stats.client.bytes;
+    }
+    journal.facts.request_length += stats.client.bytes;
+    journal.write();
+}
+
+fn server_of(journal: &Journal) -> &str {
+    journal.facts.outcome.tries.last().map_or("", |t| &t.address)
+}
+
+fn spoken(negotiated: &Negotiated) -> String {
+    let protocol = negotiated.protocol.as_ref().map(|p| format!(", subprotocol \"{p}\"")).unwrap_or_default();
+    let compressed = if negotiated.rsv == 0 { "" } else { ", with extensions" };
+    format!("{protocol}{compressed}")
+}
+
+fn options(settings: &Settings, rsv: u8) -> Options {
+    let ping = settings.websocket_ping;
+    Options {
+        ping: ping.map(|p| Ping { interval_us: micros(p.interval), timeout_us: micros(p.timeout) }),
+        idle_us: micros(settings.proxy_read_timeout),
+        write_us: [micros(settings.send_timeout), micros(settings.proxy_send_timeout)],
+        close_us: micros(settings.websocket_close_timeout),
+        max_message: settings.websocket_max_message,
+        rsv,
+    }
+}
+
+/// nginx logs at `error` what ended at the backend or by a timer, and at `info` what the client did.
+fn level_of(report: &Report) -> Level {
+    match (report.outcome.cause, report.outcome.ended_by) {
+        (Cause::Closed | Cause::Shutdown | Cause::Drain | Cause::Operator, _) => Level::Notice,
+        (Cause::Idle, _) | (_, Party::Backend) => Level::Error,
+        (Cause::ProtocolViolation(_) | Cause::MessageTooBig, _) => Level::Warn,
+        _ => Level::Notice,
+    }
+}
+
+fn facts_of(report: &Report, duration_us: u64) -> TunnelFacts {
+    let outcome = &report.outcome;
+    let from_ender = match outcome.ended_by {
+        Party::Client => outcome.code_from[Side::Client.index()],
+        Party::Backend => outcome.code_from[Side::Backend.index()],
+        Party::Proxy => outcome.code_to[Side::Client.index()],
+    };
+    let rtt = |side: Side| Some(report.stats[side].rtt).filter(|rtt| rtt.count > 0).map(|rtt| rtt.mean());
+    TunnelFacts {
+        duration_us,
+        messages: [report.stats.client.messages, report.stats.backend.messages],
+        close_code: from_ender.or(outcome.code_to[Side::Client.index()]),
+        ended_by: outcome.ended_by.name(),
+        reason: outcome.cause.to_string(),
+        rtt_us: [rtt(Side::Client), rtt(Side::Backend)],
+    }
+}
+
+/// The story of a tunnel in one line.
+struct Told<'a> {
+    report: &'a Report,
+    duration_us: u64,
+    settings: &'a Settings,
+}
+
+impl std::fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let outcome = &self.report.outcome;
+        write!(f, "tunnel ended by the {}: {}", outcome.ended_by.name(), outcome.cause)?;
+        match outcome.cause {
+            Cause::Idle => write!(f, " (proxy_read_timeout {:?})", self.settings.proxy_read_timeout)?,
+            Cause::MessageTooBig => write!(f, " (websocket_max_message)")?,
+            _ => {}
+        }
+        write!(f, "; open {}.{:03} s", self.duration_us / 1_000_000, self.duration_us / 1000 % 1000)?;
+        for (side, name) in [(Side::Client, "client"), (Side::Backend, "backend")] {
+            let stats = &self.report.stats[side];
+            write!(f, "; from {name} {} messages, {} bytes", stats.messages, stats.bytes)?;
+            if let Some(code) = outcome.code_from[side.index()] {
+                write!(f, ", Close {code}")?;
+            }
+            if let Some(code) = outcome.code_to[side.index()] {
+                write!(f, ", told Close {code}")?;
+            }
+            match stats.rtt.count {
+                0 if stats.pings > 0 => write!(f, ", answered none of {} pings", stats.pings)?,
+                0 => {}
+                _ => {
+                    let (min, mean, max) = (stats.rtt.min, stats.rtt.mean(), stats.rtt.max);
+                    let ms = |us: u64| us as f64 / 1000.0;
+                    write!(f, ", ping {:.3}/{:.3}/{:.3} ms", ms(min), ms(mean), ms(max))?;
+                    write!(f, " ({} of {} answered)", stats.pongs, stats.pings)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

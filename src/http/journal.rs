@@ -1,0 +1,90 @@
+//! The access log's line of a request, written when its answer has left or is given up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use longwire_conf::model::{Level, Settings};
+
+use super::Service;
+use super::body::Progress;
+use super::guarded::Shared;
+use crate::clock;
+use crate::route::facts::Facts;
+
+/// All that the line tells.
+pub(super) struct Journal {
+    service: Arc<Service>,
+    shared: Arc<Shared>,
+    pub(super) facts: Facts,
+    settings: Arc<Settings>,
+    request: Arc<Progress>,
+    /// Bytes on the socket before this answer.
+    sent_before: u64,
+    body_sent: Arc<AtomicU64>,
+}
+
+impl Journal {
+    pub(super) fn new(
+        service: Arc<Service>,
+        shared: Arc<Shared>,
+        facts: Facts,
+        settings: Arc<Settings>,
+        request: Arc<Progress>,
+        sent_before: u64,
+    ) -> Journal {
+        Journal { service, shared, facts, settings, request, sent_before, body_sent: Arc::default() }
+    }
+
+    /// Counts the answer's body.
+    pub(super) fn body_sent(&self) -> Arc<AtomicU64> {
+        self.body_sent.clone()
+    }
+
+    /// The settings in force.
+    pub(super) fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    /// The service.
+    pub(super) fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
+    /// Hands the line over to the connection, which writes it once hyper has flushed the answer; to be dropped when
+    /// the body was taken.
+    pub(super) fn when_flushed(self) -> WhenFlushed {
+        WhenFlushed(Some(self))
+    }
+
+    /// Writes the line.
+    pub(super) fn write(mut self) {
+        let outcome = &mut self.facts.outcome;
+        outcome.now_us = clock::now_us();
+        outcome.completed = true;
+        if outcome.tunnel.is_none() {
+            outcome.bytes_sent = self.shared.sent.load(Relaxed).saturating_sub(self.sent_before);
+            outcome.body_bytes_sent = self.body_sent.load(Relaxed);
+        }
+        self.facts.request_length += self.request.bytes.load(Relaxed);
+        let snapshot = &self.service.snapshot;
+        let scope = snapshot.scope(&self.facts);
+        snapshot.logs.access(&self.settings.access_log, &snapshot.config.log_formats, &scope);
+    }
+
+    /// Writes to the error log.
+    pub(super) fn log(&self, level: Level, message: std::fmt::Arguments<'_>) {
+        self.service.snapshot.log_request(&self.settings, level, &self.facts, None, message);
+    }
+}
+
+/// See [`Journal::when_flushed`].
+pub(super) struct WhenFlushed(Option<Journal>);
+
+impl Drop for WhenFlushed {
+    fn drop(&mut self) {
+        if let Some(journal) = self.0.take() {
+            let shared = journal.shared.clone();
+            shared.answered(Box::new(move || journal.write()));
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! HTTP/1.1 with clients by hyper: ordinary requests, and the opening handshake of WebSockets on both sides.
+
+mod body;
+mod connection;
+mod exchange;
+mod framing;
+mod guarded;
+mod handshake;
+mod journal;
+mod proxy;
+
+use std::sync::Arc;
+
+pub use connection::serve;
+
+use tokio::sync::watch;
+
+use crate::snapshot::Snapshot;
+use crate::tunnel::Tunnels;
+
+/// What serving a request needs: the configuration in force and the tunnels that are open.
+///
+/// Every connection and every tunnel holds it, so that whoever has the other end of `stop` sees when all are gone.
+pub struct Service {
+    /// The configuration.
+    pub snapshot: Arc<Snapshot>,
+    /// Open tunnels.
+    pub tunnels: Arc<Tunnels>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Service {
+    /// Serves by this configuration until `stop` is true.
+    pub fn new(snapshot: Arc<Snapshot>, tunnels: Arc<Tunnels>, stop: watch::Receiver<bool>) -> Service {
+        Service { snapshot, tunnels, stop }
+    }
+
+    /// Whether answers end their connections.
+    pub fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// Waits until it is to stop.
+    pub async fn stopped(&self) {
+        // The other end being gone means the same.
+        let _ = self.stop.clone().wait_for(|stop| *stop).await;
+    }
+}

@@ -1,0 +1,176 @@
+//! Accepting: socket -> TLS -> HTTP, with the bounds that keep the process alive.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use longwire_conf::model::Level;
+use tokio_rustls::{LazyConfigAcceptor, TlsStream};
+
+use crate::clock;
+use crate::http::{self, Service};
+use crate::log::Context;
+use crate::net::{Endpoint, Listener, Stream, bind};
+use crate::route::facts::{ConnectionFacts, Peer, TlsFacts};
+use crate::snapshot::{Binding, Site, Snapshot};
+use crate::tls::{Conn, Session};
+
+/// After a failed accept (no descriptors left), how long to wait for better times; nginx waits as long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+
+/// Listening sockets with what they serve.
+pub struct Sockets(Vec<(Listener, Arc<Binding>)>);
+
+/// An address that cannot be listened on.
+#[derive(Debug)]
+pub struct BindError {
+    /// Which.
+    pub endpoint: Endpoint,
+    /// Why.
+    pub source: io::Error,
+}
+
+impl std::fmt::Display for BindError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let code = self.source.raw_os_error().unwrap_or(0);
+        let hint = match self.source.kind() {
+            io::ErrorKind::AddrInUse => ": another program listens there already",
+            io::ErrorKind::PermissionDenied => ": ports below 1024 need root or CAP_NET_BIND_SERVICE",
+            io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
+            _ => "",
+        };
+        write!(f, "bind() to {} failed ({code}: {}){hint}", self.endpoint, self.source)
+    }
+}
+
+/// Binds all sockets of a configuration, or says all that cannot be bound.
+pub fn bind_all(snapshot: &Snapshot) -> Result<Sockets, Vec<BindError>> {
+    let mut bound = Vec::new();
+    let mut faults = Vec::new();
+    for binding in &snapshot.bindings {
+        match bind(&binding.endpoint, binding.options) {
+            Ok(listener) => bound.push((listener, binding.clone())),
+            Err(source) => faults.push(BindError { endpoint: binding.endpoint.clone(), source }),
+        }
+    }
+    if faults.is_empty() { Ok(Sockets(bound)) } else { Err(faults) }
+}
+
+impl Sockets {
+    /// The addresses, with the ports that the kernel chose.
+    pub fn addresses(&self) -> Vec<Endpoint> {
+        self.0.iter().filter_map(|(listener, _)| listener.local().ok()).collect()
+    }
+
+    /// Serves until the service stops; then no more connections are accepted, and those that are open end after the
+    /// request in work. Returns at once.
+    pub fn serve(self, service: &Arc<Service>) {
+        for (listener, binding) in self.0 {
+            tokio::spawn(accept(listener, binding, service.clone()));
+        }
+    }
+}
+
+async fn accept(listener: Listener, binding: Arc<Binding>, service: Arc<Service>) {
+    static SERIAL: AtomicU64 = AtomicU64::new(1);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = service.stopped() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let serial = SERIAL.fetch_add(1, Relaxed);
+                tokio::spawn(connection(stream, peer, serial, binding.clone(), service.clone()));
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                let message = format!("accept() on {} failed ({error})", binding.endpoint);
+                service.snapshot.logs.error(&[], Level::Crit, &Context::default(), message);
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(
+    stream: Stream,
+    peer: Endpoint,
+    serial: u64,
+    binding: Arc<Binding>,
+    service: Arc<Service>,
+) {
+    let Ok(local) = stream.local() else { return };
+    let Some(site) = binding.site(&local).cloned() else { return };
+    stream.set_nodelay();
+    if binding.keepalive {
+        stream.set_keepalive();
+    }
+    let mut facts = ConnectionFacts {
+        serial,
+        remote: peer_of(&peer),
+        local: peer_of(&local),
+        accepted_us: clock::now_us(),
+        tls: None,
+    };
+    let (conn, plain_on_tls) = match site.ssl {
+        false => (Conn::Plain(stream), false),
+        true => match encrypt(stream, &site, &service).await {
+            Ok(done) => done,
+            Err(reason) => {
+                // As in nginx: what strangers do to a TLS port is no error of ours.
+                let message = format_args!("SSL handshake failed ({reason}) while SSL handshaking");
+                service.snapshot.logs.error(&[], Level::Info, &Context::connection(&facts), message);
+                return;
+            }
+        },
+    };
+    facts.tls = conn.session().map(tls_facts);
+    http::serve(service, site, Arc::new(facts), conn, plain_on_tls).await;
+}
+
+/// Performs the TLS handshake with the certificate of the server that SNI names. The second value is true for a
+/// client that speaks plain HTTP instead.
+async fn encrypt(stream: Stream, site: &Site, service: &Service) -> Result<(Conn, bool), String> {
+    let snapshot = &service.snapshot;
+    let patience = snapshot.config.servers[site.default].client_header_timeout;
+    let handshake = async {
+        if !stream.begins_like_tls().await.map_err(|e| e.to_string())? {
+            return Ok((Conn::Plain(stream), true));
+        }
+        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream)
+            .await
+            .map_err(|e| e.to_string())?;
+        let hello = start.client_hello();
+        let name = hello.server_name().unwrap_or_default().to_ascii_lowercase();
+        let chosen = site.index.find(&name).server;
+        let offer = snapshot.offers.get(chosen).cloned().flatten();
+        let offer = offer.or_else(|| snapshot.offers.get(site.default).cloned().flatten());
+        let Some(offer) = offer else { return Err("no certificate for this server".to_owned()) };
+        let tls = start.into_stream(offer).await.map_err(|e| e.to_string())?;
+        Ok((Conn::Tls(Box::new(TlsStream::Server(tls))), false))
+    };
+    match tokio::time::timeout(patience, handshake).await {
+        Ok(result) => result,
+        Err(_) => Err("client timed out".to_owned()),
+    }
+}
+
+fn tls_facts(session: Session) -> TlsFacts {
+    TlsFacts {
+        protocol: session.protocol.to_owned(),
+        cipher: session.cipher,
+        server_name: session.server_name,
+        alpn: session.alpn,
+        resumed: session.resumed,
+    }
+}
+
+fn peer_of(endpoint: &Endpoint) -> Peer {
+    match endpoint {
+        // A client of IPv4 on a socket for both keeps its IPv4 address.
+        Endpoint::Tcp(address) => Peer::Ip(address.ip().to_canonical(), address.port()),
+        Endpoint::Unix(path) => Peer::Unix(path.display().to_string()),
+    }
+}

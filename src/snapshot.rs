@@ -1,0 +1,345 @@
+//! A configuration at work: model -> sockets to bind, certificates, groups, logs. All or nothing, and immutable.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+
+use longwire_conf::model::{
+    Action, Address, Config, Level, Location, ProxySsl, Server, ServerName, Settings, Spanned, Upstream,
+};
+use longwire_conf::{Diagnostic, Severity, Span};
+
+use crate::clock::{micros, unix_us};
+use crate::log::{Context, Logs, utc_offset};
+use crate::net::{Endpoint, Options};
+use crate::route::facts::Facts;
+use crate::route::server::ServerIndex;
+use crate::route::variables::{Machine, Maps, Scope};
+use crate::tls::{self, Connector, Offer};
+use crate::upstream::{self, Group, balance::Params};
+
+/// Everything that serving needs.
+pub struct Snapshot {
+    /// The model.
+    pub config: Config,
+    /// Sockets to listen on.
+    pub bindings: Vec<Arc<Binding>>,
+    /// Groups of backends, by the index that the model uses.
+    pub groups: Vec<Arc<Group>>,
+    /// The logs.
+    pub logs: Arc<Logs>,
+    /// What each server offers over TLS; `None` where it does not listen with `ssl`.
+    pub offers: Vec<Option<Offer>>,
+    maps: Maps,
+    machine: Machine,
+    connectors: HashMap<usize, Connector>,
+}
+
+/// A socket to listen on, and who answers there.
+pub struct Binding {
+    /// Where to bind.
+    pub endpoint: Endpoint,
+    /// How.
+    pub options: Options,
+    /// `so_keepalive=on`.
+    pub keepalive: bool,
+    /// Servers by the address that a client connected to: a wildcard socket serves the addresses of its port, too.
+    sites: Vec<(Endpoint, Arc<Site>)>,
+}
+
+/// The servers of one listening address.
+pub struct Site {
+    /// `ssl`.
+    pub ssl: bool,
+    /// The default server, by index.
+    pub default: usize,
+    /// Servers by name.
+    pub index: ServerIndex,
+}
+
+impl Binding {
+    /// The servers for a connection to `local`.
+    pub fn site(&self, local: &Endpoint) -> Option<&Arc<Site>> {
+        let exact = self.sites.iter().find(|(endpoint, _)| endpoint == local);
+        exact.or_else(|| self.sites.iter().find(|(endpoint, _)| *endpoint == self.endpoint)).map(|(_, site)| site)
+    }
+}
+
+impl Snapshot {
+    /// Builds everything but the sockets, or says all that is in the way. Warnings go to `warnings`.
+    pub fn build(config: Config, logs: Logs, warnings: &mut Vec<Diagnostic>) -> Result<Snapshot, Vec<Diagnostic>> {
+        let mut faults = Vec::new();
+        let bindings = bindings(&config.servers, &mut faults);
+        let groups = config.upstreams.iter().map(|u| Arc::new(group(u, &mut faults))).collect();
+        let offers = config.servers.iter().map(|s| server_offer(s, &mut faults, warnings)).collect();
+        let mut connectors = HashMap::new();
+        for server in &config.servers {
+            walk(&server.locations, &mut |location| connect(location, &mut connectors, &mut faults));
+        }
+        if faults.is_empty() {
+            let maps = Maps::new(&config.maps);
+            let logs = Arc::new(logs);
+            Ok(Snapshot { config, bindings, groups, logs, offers, maps, machine: machine(), connectors })
+        } else {
+            Err(faults)
+        }
+    }
+
+    /// TLS towards the backends of a location.
+    pub fn connector(&self, settings: &Arc<ProxySsl>) -> Option<&Connector> {
+        self.connectors.get(&identity(settings))
+    }
+
+    /// What templates are rendered with.
+    pub fn scope<'a>(&'a self, facts: &'a Facts) -> Scope<'a> {
+        Scope { facts, maps: &self.maps, machine: &self.machine }
+    }
+
+    /// First name of a server; empty when it has none, or only an expression.
+    pub fn server_name(&self, server: usize) -> &str {
+        match self.config.servers.get(server).and_then(|s| s.names.first()) {
+            Some(ServerName::Exact(name)) => name,
+            Some(ServerName::Suffix(name) | ServerName::Prefix(name)) => name,
+            Some(ServerName::Regex(regex)) => regex.as_str(),
+            None => "",
+        }
+    }
+
+    /// The `upstream` block of a name.
+    pub fn group_by_name(&self, name: &str) -> Option<Arc<Group>> {
+        let index = self.config.upstreams.iter().position(|u| !u.implicit && u.name.eq_ignore_ascii_case(name))?;
+        self.groups.get(index).cloned()
+    }
+
+    /// Writes a line about a request to the error logs in force; `upstream` is the URL of a backend.
+    pub fn log_request(
+        &self,
+        settings: &Settings,
+        level: Level,
+        facts: &Facts,
+        upstream: Option<&str>,
+        message: std::fmt::Arguments<'_>,
+    ) {
+        let context = Context::request(facts);
+        let context = upstream.map_or(context, |url| context.upstream(url));
+        self.logs.error(&settings.error_log, level, &context, message);
+    }
+}
+
+fn machine() -> Machine {
+    let hostname = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    Machine {
+        hostname: hostname.unwrap_or_default().to_ascii_lowercase(),
+        pid: std::process::id(),
+        utc_offset: utc_offset(unix_us() / 1_000_000),
+    }
+}
+
+/// Settings are compared by where they live: the model outlives every use of the number.
+fn identity(settings: &Arc<ProxySsl>) -> usize {
+    Arc::as_ptr(settings) as usize
+}
+
+fn fault(severity: Severity, span: Span, message: String, help: Vec<String>) -> Diagnostic {
+    Diagnostic { severity, span: Some(span), message, label: None, help }
+}
+
+/// One binding per socket that is needed: addresses of a port that has a wildcard need none of their own.
+fn bindings(servers: &[Server], faults: &mut Vec<Diagnostic>) -> Vec<Arc<Binding>> {
+    struct Found {
+        members: Vec<usize>,
+        default: Option<usize>,
+        ssl: bool,
+        options: Options,
+        keepalive: bool,
+    }
+    let mut found: BTreeMap<Endpoint, Found> = BTreeMap::new();
+    for (index, server) in servers.iter().enumerate() {
+        for listen in &server.listens {
+            let endpoints = resolve(&listen.value.address, listen.span, None, faults);
+            for endpoint in endpoints {
+                let entry = found.entry(endpoint).or_insert_with(|| Found {
+                    members: Vec::new(),
+                    default: None,
+                    ssl: false,
+                    options: Options { backlog: None, reuseport: false, ipv6only: true },
+                    keepalive: false,
+                });
+                let listen = &listen.value;
+                entry.members.push(index);
+                entry.ssl |= listen.ssl;
+                entry.keepalive |= listen.so_keepalive;
+                entry.options.reuseport |= listen.reuseport;
+                entry.options.backlog = entry.options.backlog.or(listen.backlog);
+                entry.options.ipv6only &= listen.ipv6only;
+                if listen.default_server {
+                    entry.default.get_or_insert(index);
+                }
+            }
+        }
+    }
+    let site = |f: &Found| {
+        let default = f.default.or(f.members.first().copied()).unwrap_or_default();
+        Arc::new(Site { ssl: f.ssl, default, index: ServerIndex::new(servers, &f.members, default) })
+    };
+    let sites: Vec<_> = found.iter().map(|(e, f)| (e.clone(), site(f))).collect();
+    let covered = |endpoint: &Endpoint| {
+        wildcard_of(endpoint).is_some_and(|wildcard| wildcard != *endpoint && found.contains_key(&wildcard))
+    };
+    found
+        .iter()
+        .filter(|(endpoint, _)| !covered(endpoint))
+        .map(|(endpoint, f)| {
+            let here = |e: &Endpoint| e == endpoint || wildcard_of(e).as_ref() == Some(endpoint);
+            Arc::new(Binding {
+                endpoint: endpoint.clone(),
+                options: f.options,
+                keepalive: f.keepalive,
+                sites: sites.iter().filter(|(e, _)| here(e)).cloned().collect(),
+            })
+        })
+        .collect()
+}
+
+/// `0.0.0.0` or `[::]` with the same port; port 0 asks for a port of its own each time.
+fn wildcard_of(endpoint: &Endpoint) -> Option<Endpoint> {
+    let Endpoint::Tcp(address) = endpoint else { return None };
+    let any = if address.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
+    (address.port() != 0).then(|| Endpoint::Tcp(SocketAddr::new(any, address.port())))
+}
+
+/// All addresses of an address; a name may have several.
+///
+/// `default_port` stands in for a port that was not written; of a `listen`, 0 asks the kernel for any.
+fn resolve(
+    address: &Address,
+    span: Span,
+    default_port: Option<u16>,
+    faults: &mut Vec<Diagnostic>,
+) -> Vec<Endpoint> {
+    let port_or_default = |port: u16| default_port.filter(|_| port == 0).unwrap_or(port);
+    match address {
+        Address::Unix(path) => vec![Endpoint::Unix(path.clone())],
+        Address::Ip(ip, port) => vec![Endpoint::Tcp(SocketAddr::new(*ip, port_or_default(*port)))],
+        Address::Name(name, port) => {
+            match (name.as_str(), port_or_default(*port)).to_socket_addrs() {
+                Ok(found) => {
+                    let mut all: Vec<_> = found.map(Endpoint::Tcp).collect();
+                    all.sort();
+                    all.dedup();
+                    all
+                }
+                Err(error) => {
+                    let help = vec!["names are looked up once, at the start: is it spelt right, and does this machine know it?".into()];
+                    faults.push(fault(
+                        Severity::Error,
+                        span,
+                        format!("host not found: \"{name}\" ({error})"),
+                        help,
+                    ));
+                    Vec::new()
+                }
+            }
+        }
+    }
+}
+
+fn group(upstream: &Upstream, faults: &mut Vec<Diagnostic>) -> Group {
+    let mut servers = Vec::new();
+    for server in &upstream.servers {
+        let params = Params {
+            weight: server.weight,
+            max_fails: server.max_fails,
+            fail_timeout_us: micros(server.fail_timeout),
+            backup: server.backup,
+            down: server.down,
+        };
+        let endpoints = resolve(&server.address.value, server.address.span, Some(80), faults);
+        servers.extend(endpoints.into_iter().map(|endpoint| upstream::Server {
+            endpoint,
+            text: server.text.clone(),
+            params,
+        }));
+    }
+    Group::new(
+        upstream.name.clone(),
+        servers,
+        upstream.keepalive,
+        micros(upstream.keepalive_timeout),
+        upstream.keepalive_requests,
+    )
+}
+
+/// What a server offers over TLS, with a certificate made in memory where the configuration names none.
+fn server_offer(
+    server: &Server,
+    faults: &mut Vec<Diagnostic>,
+    warnings: &mut Vec<Diagnostic>,
+) -> Option<Offer> {
+    let listen: &Spanned<_> = server.listens.iter().find(|listen| listen.value.ssl)?;
+    let mut certificates = Vec::new();
+    for pair in &server.tls.certificates {
+        match tls::load(&pair.chain.value, &pair.key.value) {
+            Ok(certificate) => certificates.push(certificate),
+            Err(error) => {
+                let span = if error.path == pair.key.value { pair.key.span } else { pair.chain.span };
+                faults.push(fault(Severity::Error, span, error.to_string(), Vec::new()));
+            }
+        }
+    }
+    let general = |reason: String| fault(Severity::Error, server.span, format!("TLS: {reason}"), Vec::new());
+    if server.tls.reject_handshake {
+        return tls::rejecting_offer().map_err(|reason| faults.push(general(reason))).ok();
+    }
+    if server.tls.certificates.is_empty() {
+        let names = dns_names(server);
+        certificates.push(tls::self_signed(&names).map_err(|reason| faults.push(general(reason))).ok()?);
+        let name = names.first().cloned().unwrap_or_else(|| "localhost".into());
+        warnings.push(fault(
+            Severity::Warning,
+            listen.span,
+            "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive: a self-signed certificate is made at each start"
+                .into(),
+            vec![
+                "browsers will warn; for real use name the files that your certificate authority gave you:".into(),
+                format!("ssl_certificate     /etc/ssl/{name}.pem;"),
+                format!("ssl_certificate_key /etc/ssl/{name}.key;"),
+            ],
+        ));
+    }
+    if certificates.is_empty() {
+        return None;
+    }
+    tls::offer(&server.tls, certificates).map_err(|reason| faults.push(general(reason))).ok()
+}
+
+fn dns_names(server: &Server) -> Vec<String> {
+    let name = |name: &ServerName| match name {
+        ServerName::Exact(name) if !name.is_empty() && name != "_" => Some(name.clone()),
+        ServerName::Suffix(suffix) => Some(format!("*{suffix}")),
+        _ => None,
+    };
+    server.names.iter().filter_map(name).collect()
+}
+
+fn connect(location: &Location, connectors: &mut HashMap<usize, Connector>, faults: &mut Vec<Diagnostic>) {
+    let Some(Action::Proxy(proxy)) = &location.action else { return };
+    let variable = matches!(proxy.target, longwire_conf::model::ProxyTarget::Variable(_));
+    let settings = &location.settings.proxy_ssl;
+    if (!proxy.https && !variable) || connectors.contains_key(&identity(settings)) {
+        return;
+    }
+    match tls::connector(settings) {
+        Ok(connector) => {
+            connectors.insert(identity(settings), connector);
+        }
+        Err(error) => faults.push(fault(Severity::Error, proxy.span, error.to_string(), Vec::new())),
+    }
+}
+
+fn walk(locations: &[Location], visit: &mut impl FnMut(&Location)) {
+    for location in locations {
+        visit(location);
+        walk(&location.locations, visit);
+    }
+}
