@@ -210,6 +210,17 @@ impl World {
     }
 }
 
+/// Both ends answered a ping, at a time when neither owes anything.
+pub fn acquainted(options: Options) -> World {
+    let mut world = World::new(options);
+    world.pass(30 * SECOND);
+    for side in Side::BOTH {
+        let payload = world.ping(side);
+        world.read(side, &pong(side, &payload));
+    }
+    world
+}
+
 /// Twelve bytes that never repeat, and whose payload is on record.
 fn random(payloads: &mut Vec<[u8; 8]>) -> [u8; 12] {
     let n = payloads.len() as u64 + 1;
