@@ -1,1 +1,7 @@
-fn main(){}
+//! `longwire`: see `longwire -h`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    longwire::cli::main()
+}
