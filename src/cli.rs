@@ -164,15 +164,18 @@ fn dump(loaded: &Loaded) -> String {
 
 /// `-s`: finds the process by the pid file.
 fn signal(name: &str, loaded: Loaded) -> Result<Outcome, String> {
-    let signal = Signal::parse(name).ok_or_else(|| format!("invalid option: \"-s {name}\": it takes stop, quit, reload or reopen"))?;
+    let signal = Signal::parse(name)
+        .ok_or_else(|| format!("invalid option: \"-s {name}\": it takes stop, quit, reload or reopen"))?;
     show(&loaded.diagnostics, &loaded.sources, Severity::Error);
     let Some(config) = loaded.config else { return Ok(Outcome::Failed) };
     let Some(pid) = config.main.pid else {
         return Err("the configuration has no \"pid\": -s finds the process through that file".into());
     };
     let path = pid.value;
-    let pid = read_pid(&path).map_err(|error| format!("the pid file {} cannot be read: {error}", path.display()))?;
-    send(pid, signal).map_err(|error| format!("process {pid} of {} cannot be signalled: {error}", path.display()))?;
+    let pid = read_pid(&path)
+        .map_err(|error| format!("the pid file {} cannot be read: {error}", path.display()))?;
+    send(pid, signal)
+        .map_err(|error| format!("process {pid} of {} cannot be signalled: {error}", path.display()))?;
     Ok(Outcome::Done)
 }
 
@@ -197,7 +200,9 @@ fn without_file(args: &Args, to: &str, tunnels: Arc<Tunnels>) -> Result<Outcome,
 fn proxy_configuration(to: &str, listen: &str) -> Result<String, String> {
     let to = if to.contains("://") { to.to_owned() } else { format!("http://{to}") };
     if [&to, listen].iter().any(|text| text.contains(|c: char| c.is_whitespace() || "{};'\"$".contains(c))) {
-        return Err(format!("\"{to}\" and \"{listen}\" must be addresses, like localhost:3000 and 127.0.0.1:8080"));
+        return Err(format!(
+            "\"{to}\" and \"{listen}\" must be addresses, like localhost:3000 and 127.0.0.1:8080"
+        ));
     }
     Ok(format!(
         "\

@@ -61,13 +61,19 @@ impl Binding {
     /// The servers for a connection to `local`.
     pub fn site(&self, local: &Endpoint) -> Option<&Arc<Site>> {
         let exact = self.sites.iter().find(|(endpoint, _)| endpoint == local);
-        exact.or_else(|| self.sites.iter().find(|(endpoint, _)| *endpoint == self.endpoint)).map(|(_, site)| site)
+        exact
+            .or_else(|| self.sites.iter().find(|(endpoint, _)| *endpoint == self.endpoint))
+            .map(|(_, site)| site)
     }
 }
 
 impl Snapshot {
     /// Builds everything but the sockets, or says all that is in the way. Warnings go to `warnings`.
-    pub fn build(config: Config, logs: Logs, warnings: &mut Vec<Diagnostic>) -> Result<Snapshot, Vec<Diagnostic>> {
+    pub fn build(
+        config: Config,
+        logs: Logs,
+        warnings: &mut Vec<Diagnostic>,
+    ) -> Result<Snapshot, Vec<Diagnostic>> {
         let mut faults = Vec::new();
         let bindings = bindings(&config.servers, &mut faults);
         let groups = config.upstreams.iter().map(|u| Arc::new(group(u, &mut faults))).collect();
@@ -107,7 +113,8 @@ impl Snapshot {
 
     /// The `upstream` block of a name.
     pub fn group_by_name(&self, name: &str) -> Option<Arc<Group>> {
-        let index = self.config.upstreams.iter().position(|u| !u.implicit && u.name.eq_ignore_ascii_case(name))?;
+        let index =
+            self.config.upstreams.iter().position(|u| !u.implicit && u.name.eq_ignore_ascii_case(name))?;
         self.groups.get(index).cloned()
     }
 
@@ -221,26 +228,24 @@ fn resolve(
     match address {
         Address::Unix(path) => vec![Endpoint::Unix(path.clone())],
         Address::Ip(ip, port) => vec![Endpoint::Tcp(SocketAddr::new(*ip, port_or_default(*port)))],
-        Address::Name(name, port) => {
-            match (name.as_str(), port_or_default(*port)).to_socket_addrs() {
-                Ok(found) => {
-                    let mut all: Vec<_> = found.map(Endpoint::Tcp).collect();
-                    all.sort();
-                    all.dedup();
-                    all
-                }
-                Err(error) => {
-                    let help = vec!["names are looked up once, at the start: is it spelt right, and does this machine know it?".into()];
-                    faults.push(fault(
-                        Severity::Error,
-                        span,
-                        format!("host not found: \"{name}\" ({error})"),
-                        help,
-                    ));
-                    Vec::new()
-                }
+        Address::Name(name, port) => match (name.as_str(), port_or_default(*port)).to_socket_addrs() {
+            Ok(found) => {
+                let mut all: Vec<_> = found.map(Endpoint::Tcp).collect();
+                all.sort();
+                all.dedup();
+                all
             }
-        }
+            Err(error) => {
+                let help = vec!["names are looked up once, at the start: is it spelt right, and does this machine know it?".into()];
+                faults.push(fault(
+                    Severity::Error,
+                    span,
+                    format!("host not found: \"{name}\" ({error})"),
+                    help,
+                ));
+                Vec::new()
+            }
+        },
     }
 }
 

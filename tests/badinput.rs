@@ -24,7 +24,11 @@ fn wrong_requests() -> Vec<(&'static str, String, u16)> {
         ("length with a plus", post("Content-Length: +3\r\n"), 400),
         ("length that is no number", post("Content-Length: three\r\n"), 400),
         ("endless length", post("Content-Length: 99999999999999999999999\r\n"), 400),
-        ("encoding on HTTP/1.0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".into(), 400),
+        (
+            "encoding on HTTP/1.0",
+            "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".into(),
+            400,
+        ),
         ("space before a colon", get("Host : a\r\n"), 400),
         ("control character in a value", get("Host: a\r\nX: a\u{1}b\r\n"), 400),
         ("bare CR in a value", get("Host: a\r\nX: a\rb\r\n"), 400),
@@ -137,7 +141,8 @@ fn a_dripping_head_does_not_live_for_ever() {
 fn random_garbage_does_no_harm() {
     let mut random = fastrand::Rng::with_seed(seed());
     let backend = Backend::http(|_, _| "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".into());
-    let conf = site(backend, "").replace("listen", "client_header_timeout 2s; client_body_timeout 2s;\n    listen");
+    let conf =
+        site(backend, "").replace("listen", "client_header_timeout 2s; client_body_timeout 2s;\n    listen");
     let longwire = Longwire::start(&conf);
     support::conn::get(longwire.addr(), "/");
     let before = longwire.open_files();

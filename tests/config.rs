@@ -111,7 +111,8 @@ fn certificates_that_are_no_good_are_named() {
                 folder.write(file, text);
             }
         }
-        let conf = "server { listen 127.0.0.1:0 ssl; ssl_certificate site.crt; ssl_certificate_key site.key; }";
+        let conf =
+            "server { listen 127.0.0.1:0 ssl; ssl_certificate site.crt; ssl_certificate_key site.key; }";
         let file = folder.write("longwire.conf", conf);
         for command in [&["-t"][..], &[]] {
             let arguments = longwire();
@@ -222,7 +223,8 @@ fn without_arguments_it_demonstrates_itself() {
     let hello = client.read_frame().text().to_string();
     assert!(hello.contains("\"hello\":true") && hello.contains("\"connection\":"), "{hello}");
     client.expect_echo("as it is");
-    let number: String = hello.split("\"connection\":").nth(1).unwrap().chars().take_while(char::is_ascii_digit).collect();
+    let number: String =
+        hello.split("\"connection\":").nth(1).unwrap().chars().take_while(char::is_ascii_digit).collect();
     let (head, tunnel) = support::conn::get(longwire.addr(), &format!("/tunnel?connection={number}"));
     assert_eq!(head.status(), 200, "{tunnel}");
     for field in ["connection", "client_rtt_us", "backend_rtt_us", "client_pings"] {

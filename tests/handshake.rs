@@ -90,7 +90,8 @@ fn upgrading_needs_no_directive() {
     ] {
         assert_eq!(head.get(name), value, "{head:#?}");
     }
-    let chosen = "Sec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Extensions: permessage-deflate\r\nX-Answer: 1\r\n";
+    let chosen =
+        "Sec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Extensions: permessage-deflate\r\nX-Answer: 1\r\n";
     server.send(switching(KEY, chosen));
     let answer = client.expect_tunnel();
     assert_eq!(answer.get("sec-websocket-protocol"), "mqtt");

@@ -64,7 +64,8 @@ fn an_answer_streams() {
 #[test]
 fn a_request_body_streams() {
     let backend = Backend::new();
-    let longwire = Longwire::start(&site(backend.addr(), "proxy_request_buffering off; proxy_http_version 1.1;"));
+    let longwire =
+        Longwire::start(&site(backend.addr(), "proxy_request_buffering off; proxy_http_version 1.1;"));
     let mut client = Conn::connect(longwire.addr());
     client.send("PUT /up HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
     client.send("4\r\nfour\r\n");
@@ -313,7 +314,11 @@ fn return_answers_by_itself() {
     assert!(body.contains("<h1>410 Gone</h1>"), "{body}");
     let (head, _) = get(addr, "/moved?a=1");
     assert_eq!(head.status(), 301);
-    assert_eq!(head.get("location"), format!("http://example.com:{}/there?a=1", addr.port()), "absolute, as nginx does");
+    assert_eq!(
+        head.get("location"),
+        format!("http://example.com:{}/there?a=1", addr.port()),
+        "absolute, as nginx does"
+    );
     let (head, _) = get(addr, "/away?x");
     assert_eq!((head.status(), head.get("location")), (302, "https://elsewhere.test/away?x"));
     let (head, _) = get(addr, "/plain");
@@ -458,7 +463,9 @@ fn error_pages_stand_in() {
 fn headers_are_added_and_hidden() {
     let backend = Backend::http(|head, _| {
         let status = if head.target() == "/fail" { "500 Oops" } else { "200 OK" };
-        format!("HTTP/1.1 {status}\r\nX-Secret: 1\r\nX-Shown: 1\r\nX-Powered-By: age\r\nContent-Length: 0\r\n\r\n")
+        format!(
+            "HTTP/1.1 {status}\r\nX-Secret: 1\r\nX-Shown: 1\r\nX-Powered-By: age\r\nContent-Length: 0\r\n\r\n"
+        )
     });
     let longwire = Longwire::start(&site(
         backend,
@@ -512,10 +519,14 @@ fn what_belongs_to_one_hop_stays_on_it() {
     let (mut server, head) = backend.request();
     assert!(!head.has("upgrade") && !head.has("keep-alive"), "{head:#?}");
     assert!(!head.get("connection").contains("X-Private"), "{head:#?}");
-    server.send("HTTP/1.1 200 OK\r\nConnection: close\r\nKeep-Alive: timeout=5\r\nContent-Length: 2\r\n\r\nok");
+    server
+        .send("HTTP/1.1 200 OK\r\nConnection: close\r\nKeep-Alive: timeout=5\r\nContent-Length: 2\r\n\r\nok");
     let (head, body) = client.read_answer();
     assert_eq!(body, "ok");
-    assert!(!head.get("connection").contains("close"), "the client's connection is not the backend's: {head:#?}");
+    assert!(
+        !head.get("connection").contains("close"),
+        "the client's connection is not the backend's: {head:#?}"
+    );
     client.send(GET);
     let (_server, _) = backend.request();
 }

@@ -8,7 +8,9 @@ use support::{Backend, Conn, Longwire, close, until};
 
 /// A server with an access log in its folder.
 fn logging(directives: &str, location: &str) -> String {
-    format!("{directives}\nserver {{ listen 127.0.0.1:0; server_name a.test; location / {{ {location} }} }}\n")
+    format!(
+        "{directives}\nserver {{ listen 127.0.0.1:0; server_name a.test; location / {{ {location} }} }}\n"
+    )
 }
 
 /// The access log once it has this many lines.
@@ -39,7 +41,8 @@ fn a_format_of_ones_own_is_followed() {
         $http_x_own|$sent_http_x_sent|$upstream_addr|$upstream_status|$scheme|$server_protocol';\n\
         log_format j escape=json '{\"agent\":\"$http_user_agent\"}';\n\
         access_log DIR/access.log own; access_log DIR/json.log j;";
-    let backend = Backend::http(|_, _| "HTTP/1.1 201 Created\r\nX-Sent: s\r\nContent-Length: 3\r\n\r\nabc".into());
+    let backend =
+        Backend::http(|_, _| "HTTP/1.1 201 Created\r\nX-Sent: s\r\nContent-Length: 3\r\n\r\nabc".into());
     let longwire = Longwire::start(&logging(format, &format!("proxy_pass http://{backend};")));
     let mut client = Conn::connect(longwire.addr());
     client.ask("GET /p?q=1 HTTP/1.1\r\nHost: A.test\r\nX-Own: o\r\nUser-Agent: a\"b\\c\tü\r\n\r\n");
@@ -107,7 +110,13 @@ fn the_error_log_has_the_format_of_nginx() {
     let rest = rest.strip_prefix(" [error] ").unwrap();
     assert!(rest.starts_with(&format!("{}#", longwire.pid())), "{line}");
     assert!(rest.contains(": *"), "the connection's number: {line}");
-    for part in [", client: 127.0.0.1", ", server: a.test", ", request: \"GET /x?y HTTP/1.1\"", ", upstream: \"http://", ", host: \"example.com\""] {
+    for part in [
+        ", client: 127.0.0.1",
+        ", server: a.test",
+        ", request: \"GET /x?y HTTP/1.1\"",
+        ", upstream: \"http://",
+        ", host: \"example.com\"",
+    ] {
         assert!(line.contains(part), "{part}: {line}");
     }
 }
@@ -130,10 +139,13 @@ fn error_logs_go_where_they_are_sent_at_their_level() {
 /// What a client sends cannot break a line of a log in two, or speak to a terminal.
 #[test]
 fn nothing_a_client_sends_forges_a_line() {
-    let conf = logging("access_log DIR/access.log;", &format!("proxy_pass http://{};", support::backend::nobody()));
+    let conf =
+        logging("access_log DIR/access.log;", &format!("proxy_pass http://{};", support::backend::nobody()));
     let longwire = Longwire::start(&conf);
     let mut client = Conn::connect(longwire.addr());
-    client.ask("GET /\u{e9}%0a%1b HTTP/1.1\r\nHost: a.test\r\nUser-Agent: \u{9b}31m\"x\r\nConnection: close\r\n\r\n");
+    client.ask(
+        "GET /\u{e9}%0a%1b HTTP/1.1\r\nHost: a.test\r\nUser-Agent: \u{9b}31m\"x\r\nConnection: close\r\n\r\n",
+    );
     let lines = access_log(&longwire, 1);
     assert_eq!(lines.len(), 1);
     assert!(lines[0].is_ascii() && !lines[0].contains('\u{1b}'), "{lines:?}");

@@ -113,7 +113,11 @@ fn a_frozen_backend_is_found_and_its_client_told() {
 fn a_backend_that_vanishes_gives_its_client_1014() {
     for reset in [false, true] {
         let (longwire, mut client, server) = tunnel("");
-        if reset { server.reset() } else { drop(server) }
+        if reset {
+            server.reset()
+        } else {
+            drop(server)
+        }
         client.expect_close(1014);
         longwire.wait_log(&["tunnel ended", "1014"]);
     }
@@ -123,7 +127,11 @@ fn a_backend_that_vanishes_gives_its_client_1014() {
 fn a_client_that_vanishes_gives_its_backend_1001() {
     for reset in [false, true] {
         let (longwire, client, mut server) = tunnel("");
-        if reset { client.reset() } else { drop(client) }
+        if reset {
+            client.reset()
+        } else {
+            drop(client)
+        }
         server.expect_close(1001);
         longwire.wait_log(&["tunnel ended", "1001"]);
     }

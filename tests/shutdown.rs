@@ -134,8 +134,11 @@ fn signals_go_through_the_pid_file() {
         let file = longwire.folder().path().join("longwire.conf");
         let pid_file = longwire.folder().path().join("longwire.pid");
         assert_eq!(longwire.folder().read("longwire.pid").trim(), longwire.pid().to_string());
-        let (status, _, said) =
-            run(support::longwire().args(["-s", word, "-c"]).arg(&file).arg("-p").arg(longwire.folder().path()));
+        let (status, _, said) = run(support::longwire()
+            .args(["-s", word, "-c"])
+            .arg(&file)
+            .arg("-p")
+            .arg(longwire.folder().path()));
         assert_eq!(status, Some(0), "{said}");
         if polite {
             client.expect_close(1001);
@@ -151,7 +154,8 @@ fn a_signal_to_nobody_is_an_error() {
     let folder = support::Folder::new();
     let conf = "pid none.pid; events {} http { server { listen 127.0.0.1:0; } }";
     let file = folder.write("longwire.conf", conf);
-    let (status, _, said) = run(longwire().args(["-s", "quit", "-c"]).arg(&file).arg("-p").arg(folder.path()));
+    let (status, _, said) =
+        run(longwire().args(["-s", "quit", "-c"]).arg(&file).arg("-p").arg(folder.path()));
     assert_eq!(status, Some(1));
     assert!(said.contains("none.pid"), "{said}");
     let (status, _, said) = run(longwire().args(["-s", "dance", "-c"]).arg(&file));

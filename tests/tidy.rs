@@ -62,7 +62,10 @@ fn floors_import_only_lower_floors() {
         let Some(floor) = file.floor() else { continue };
         let Some(height) = floors.iter().position(|f| *f == floor) else {
             if floor != "main" {
-                faults.add(&file.name, &format!("module `{floor}` is not declared in src/lib.rs: give it its floor there"));
+                faults.add(
+                    &file.name,
+                    &format!("module `{floor}` is not declared in src/lib.rs: give it its floor there"),
+                );
             }
             continue;
         };
@@ -92,7 +95,9 @@ fn pure_files_are_pure() {
         for (number, line) in file.code_before_tests() {
             for word in IMPURE {
                 faults.when(has_word(&line, word), &file.at(number), || {
-                    format!("this file says `//! Pure:` and names `{word}`: take what it gives as an argument")
+                    format!(
+                        "this file says `//! Pure:` and names `{word}`: take what it gives as an argument"
+                    )
                 });
             }
         }
@@ -191,7 +196,8 @@ fn nothing_is_left_to_do_and_no_host_is_named() {
         concat!("deb.deb", "ian.org"),
     ];
     let mut faults = Faults::default();
-    let mut files = walk(&root(), &["rs", "toml", "md", "py", "js", "mjs", "html", "json", "conf", "txt", "sh", ""]);
+    let mut files =
+        walk(&root(), &["rs", "toml", "md", "py", "js", "mjs", "html", "json", "conf", "txt", "sh", ""]);
     files.retain(|f| f.name != "Cargo.lock");
     for file in files {
         for (number, line) in file.text.lines().enumerate() {

@@ -78,15 +78,17 @@ fn every_byte_passes_both_ways_at_once() {
     let down = random_frames(&mut random, false, 4 << 20);
     let (up_expected, down_expected) = (up.clone(), down.clone());
     let (mut client_random, mut server_random) = (random.fork(), random.fork());
-    let (mut client_reader, mut server_reader) = (
-        Conn::new(client.tcp().try_clone().unwrap()),
-        Conn::new(server.tcp().try_clone().unwrap()),
-    );
+    let (mut client_reader, mut server_reader) =
+        (Conn::new(client.tcp().try_clone().unwrap()), Conn::new(server.tcp().try_clone().unwrap()));
     std::thread::scope(|scope| {
         scope.spawn(move || send_in_pieces(&mut client, &up, &mut client_random));
         scope.spawn(move || send_in_pieces(&mut server, &down, &mut server_random));
-        scope.spawn(move || assert!(server_reader.read(up_expected.len()) == up_expected, "bytes of the client differ"));
-        scope.spawn(move || assert!(client_reader.read(down_expected.len()) == down_expected, "bytes of the backend differ"));
+        scope.spawn(move || {
+            assert!(server_reader.read(up_expected.len()) == up_expected, "bytes of the client differ")
+        });
+        scope.spawn(move || {
+            assert!(client_reader.read(down_expected.len()) == down_expected, "bytes of the backend differ")
+        });
     });
 }
 
@@ -165,7 +167,9 @@ fn a_backend_that_ends_its_sending_half_is_gone() {
 fn the_close_of_the_applications_is_theirs() {
     let empty = Frame::new(CLOSE, "");
     let mute = Frame::new(CLOSE, 1000u16.to_be_bytes());
-    for frame in [close(1000, "done"), close(4711, "a reason that is ours: äöü"), close(3000, ""), mute, empty] {
+    for frame in
+        [close(1000, "done"), close(4711, "a reason that is ours: äöü"), close(3000, ""), mute, empty]
+    {
         for client_begins in [true, false] {
             let (longwire, client, server) = tunnel("");
             let (mut first, mut second) = if client_begins { (client, server) } else { (server, client) };
@@ -187,7 +191,8 @@ fn the_close_of_the_applications_is_theirs() {
 /// Bytes that break RFC 6455, as a client would send them.
 fn violations_of_a_client() -> Vec<(&'static str, Vec<u8>)> {
     let mask = Some([1, 2, 3, 4]);
-    let frame = |fin, rsv, opcode, payload: &[u8]| Frame { fin, rsv, ..Frame::new(opcode, payload) }.bytes(mask);
+    let frame =
+        |fin, rsv, opcode, payload: &[u8]| Frame { fin, rsv, ..Frame::new(opcode, payload) }.bytes(mask);
     vec![
         ("unmasked", text("x").bytes(None)),
         ("reserved data opcode", frame(true, 0, 3, b"x")),

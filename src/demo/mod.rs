@@ -130,7 +130,8 @@ fn upgrade(request: Request<Incoming>) -> Result<Answer, http::Error> {
     tokio::spawn(async move {
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
             let config = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE));
-            let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+            let socket =
+                WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
             // It ends with the socket; a demonstration has nobody to tell.
             let _ = echo(socket, connection).await;
         }

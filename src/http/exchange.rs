@@ -109,7 +109,8 @@ impl Exchange {
         number: u64,
         mut request: Request<Incoming>,
     ) -> (Exchange, Option<String>) {
-        let upgrade = request.extensions().get::<OnUpgrade>().is_some().then(|| hyper::upgrade::on(&mut request));
+        let upgrade =
+            request.extensions().get::<OnUpgrade>().is_some().then(|| hyper::upgrade::on(&mut request));
         let (parts, incoming) = request.into_parts();
         let server = &service.snapshot.config.servers[site.default];
         let values = |name| parts.headers.get_all(name).iter().map(HeaderValue::as_bytes);
@@ -201,7 +202,9 @@ impl Exchange {
             let step = if paged { None } else { answer::error_page(&self.settings, status, &self.scope()) };
             paged = true;
             place = match step {
-                None => return self.page(status_sent.filter(|_| location.is_none()).unwrap_or(status), location),
+                None => {
+                    return self.page(status_sent.filter(|_| location.is_none()).unwrap_or(status), location);
+                }
                 Some(ErrorStep::Redirect { status, location }) => return self.page(status, Some(location)),
                 Some(ErrorStep::Named { name, status }) => {
                     status_sent = status;
@@ -271,7 +274,10 @@ impl Exchange {
                 if self.websocket {
                     self.handshake_failed(
                         "configuration",
-                        format_args!("\"return {}\" answers at this place, nothing is proxied here", rule.code),
+                        format_args!(
+                            "\"return {}\" answers at this place, nothing is proxied here",
+                            rule.code
+                        ),
                     );
                 }
                 let reply = answer::answer(rule, &self.settings, &self.scope());
@@ -346,10 +352,7 @@ impl Exchange {
 
     /// Says why there is no WebSocket, and whose fault that is.
     pub(super) fn handshake_failed(&self, fault_of: &str, reason: std::fmt::Arguments<'_>) {
-        self.log(
-            Level::Error,
-            format_args!("WebSocket handshake failed, fault of the {fault_of}: {reason}"),
-        );
+        self.log(Level::Error, format_args!("WebSocket handshake failed, fault of the {fault_of}: {reason}"));
     }
 
     /// Puts on the answer what the connection needs, and has it logged once it is out.
@@ -388,7 +391,14 @@ impl Exchange {
 
     /// What will become the access log's line.
     pub(super) fn journal(self) -> Journal {
-        Journal::new(self.service, self.shared, self.facts, self.settings, self.request_progress, self.sent_before)
+        Journal::new(
+            self.service,
+            self.shared,
+            self.facts,
+            self.settings,
+            self.request_progress,
+            self.sent_before,
+        )
     }
 }
 

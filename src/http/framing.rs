@@ -134,8 +134,12 @@ fn malformed(error: httparse::Error) -> Refusal {
     let bad = |reason| Refusal { status: 400, reason };
     match error {
         httparse::Error::TooManyHeaders => Refusal { status: 431, reason: "client sent too many headers" },
-        httparse::Error::HeaderName => bad("client sent invalid header line: the name has a character that none may have"),
-        httparse::Error::HeaderValue => bad("client sent invalid header line: the value has a control character"),
+        httparse::Error::HeaderName => {
+            bad("client sent invalid header line: the name has a character that none may have")
+        }
+        httparse::Error::HeaderValue => {
+            bad("client sent invalid header line: the value has a control character")
+        }
         httparse::Error::Version => bad("client sent a version that is not HTTP/1.0 or HTTP/1.1"),
         httparse::Error::NewLine => bad("client sent a stray CR or LF in the request head"),
         httparse::Error::Status | httparse::Error::Token => bad("client sent invalid request line"),
@@ -149,7 +153,9 @@ fn check(request: &Request<'_, '_>) -> Result<Phase, Refusal> {
         request.headers.iter().filter(move |h| h.name.eq_ignore_ascii_case(name)).map(|h| h.value)
     };
     match values("host").count() {
-        0 if request.version == Some(1) => return bad("client sent HTTP/1.1 request without \"Host\" header"),
+        0 if request.version == Some(1) => {
+            return bad("client sent HTTP/1.1 request without \"Host\" header");
+        }
         0 | 1 => {}
         _ => return bad("client sent more than one \"Host\" header"),
     }

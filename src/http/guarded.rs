@@ -236,7 +236,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
                 // Nothing was asked: an end of stream is answer enough.
                 false => Poll::Ready(Ok(())),
                 true => {
-                    this.refuse(Refusal { status: 408, reason: "client timed out while sending the request head" });
+                    this.refuse(Refusal {
+                        status: 408,
+                        reason: "client timed out while sending the request head",
+                    });
                     this.poll_farewell(cx)
                 }
             },

@@ -88,7 +88,9 @@ pub(super) fn conclude(
 ) -> Step {
     let key = sent.get(header::SEC_WEBSOCKET_KEY).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let checked = match asked {
-        true => check_answer(key, lookup(sent), lookup(response.headers())).map_err(|fault| fault.to_string()),
+        true => {
+            check_answer(key, lookup(sent), lookup(response.headers())).map_err(|fault| fault.to_string())
+        }
         false => Err("it answered 101 to a request that asked for no upgrade".to_owned()),
     };
     let (negotiated, client) = match (checked, x.upgrade.take()) {
@@ -131,7 +133,8 @@ impl Switch {
 /// Takes both connections out of hyper, with what was read behind the heads.
 async fn streams(client: OnUpgrade, backend: OnUpgrade, patience: Duration) -> Result<Ends<Conn>, String> {
     let both = async {
-        let client = client.await.map_err(|e| format!("fault of the client: it left before the answer ({e})"))?;
+        let client =
+            client.await.map_err(|e| format!("fault of the client: it left before the answer ({e})"))?;
         let backend = backend.await.map_err(|e| format!("fault of the backend: it left ({e})"))?;
         Ok::<_, String>((client, backend))
     };
@@ -142,10 +145,7 @@ async fn streams(client: OnUpgrade, backend: OnUpgrade, patience: Duration) -> R
     let client = client.downcast::<TokioIo<Guarded<Conn>>>().map_err(|_| "the client's stream is unknown")?;
     let backend = backend.downcast::<TokioIo<Conn>>().map_err(|_| "the backend's stream is unknown")?;
     Ok(Ends {
-        streams: Pair {
-            client: client.io.into_inner().into_inner(),
-            backend: backend.io.into_inner(),
-        },
+        streams: Pair { client: client.io.into_inner().into_inner(), backend: backend.io.into_inner() },
         // Copied, so that a few bytes do not hold the whole buffer that the head came in.
         early: Pair {
             client: Bytes::copy_from_slice(&client.read_buf),
@@ -166,13 +166,17 @@ async fn run(ends: Ends<Conn>, negotiated: Negotiated, mut journal: Journal) {
     let opened = clock::now_us();
     let tunnels = journal.service().tunnels.clone();
     let entry = tunnels.enter(journal.facts.connection.serial, opened);
-    journal.log(Level::Notice, format_args!("tunnel opened to {}{}", server_of(&journal), spoken(&negotiated)));
+    journal
+        .log(Level::Notice, format_args!("tunnel opened to {}{}", server_of(&journal), spoken(&negotiated)));
     let tunnel = Tunnel::new(options(&settings, negotiated.rsv), Time(opened));
     let linger = micros(settings.websocket_close_timeout);
     let report = relay(tunnel, ends, &entry.live, linger).await;
     drop(entry);
     let duration_us = clock::now_us() - opened;
-    journal.log(level_of(&report), format_args!("{}", Told { report: &report, duration_us, settings: &settings }));
+    journal.log(
+        level_of(&report),
+        format_args!("{}", Told { report: &report, duration_us, settings: &settings }),
+    );
     let outcome = &mut journal.facts.outcome;
     outcome.tunnel = Some(facts_of(&report, duration_us));
     let stats = &report.stats;

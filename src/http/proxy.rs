@@ -54,7 +54,9 @@ pub(super) async fn pass(
     how: How,
     pass: &ProxyPass,
 ) -> Step {
-    if x.websocket && let Some(step) = handshake::refuse(x) {
+    if x.websocket
+        && let Some(step) = handshake::refuse(x)
+    {
         return step;
     }
     let route = match route(x, snapshot, how, pass).await {
@@ -71,7 +73,14 @@ pub(super) async fn pass(
     };
     x.facts.outcome.upstream = incame.response.headers().clone();
     if incame.response.status().as_u16() == 101 {
-        return handshake::conclude(x, location, pass, &outgoing.headers, outgoing.websocket, incame.response);
+        return handshake::conclude(
+            x,
+            location,
+            pass,
+            &outgoing.headers,
+            outgoing.websocket,
+            incame.response,
+        );
     }
     if x.websocket {
         handshake::explain(x, &incame.response, outgoing.websocket);
@@ -93,10 +102,7 @@ async fn route(x: &mut Exchange, snapshot: &Snapshot, how: How, pass: &ProxyPass
             let value = x.scope().render(template);
             let destination = Destination::parse(&value).map_err(|fault| {
                 let value = String::from_utf8_lossy(&value).into_owned();
-                x.log(
-                    Level::Error,
-                    format_args!("proxy_pass {}: {fault} in \"{value}\"", pass.text),
-                );
+                x.log(Level::Error, format_args!("proxy_pass {}: {fault} in \"{value}\"", pass.text));
                 500_u16
             })?;
             x.facts.proxy_host = destination.proxy_host();
@@ -171,9 +177,11 @@ async fn attempts(
     route: &Route,
     outgoing: &Outgoing,
 ) -> Result<Incame, u16> {
-    let bind = x.settings.proxy_bind.as_ref().and_then(|template| {
-        String::from_utf8(x.scope().render(template)).ok()?.parse::<IpAddr>().ok()
-    });
+    let bind = x
+        .settings
+        .proxy_bind
+        .as_ref()
+        .and_then(|template| String::from_utf8(x.scope().render(template)).ok()?.parse::<IpAddr>().ok());
     let security = security(x, snapshot, route)?;
     let mut tried = Vec::new();
     let mut status = 502;
@@ -185,7 +193,8 @@ async fn attempts(
             return Err(status);
         };
         tried.push(server);
-        let security_key = security.as_ref().map(|s| (s.name.clone(), Arc::as_ptr(&x.settings.proxy_ssl) as usize));
+        let security_key =
+            security.as_ref().map(|s| (s.name.clone(), Arc::as_ptr(&x.settings.proxy_ssl) as usize));
         let lease = Lease { server, security: security_key, bind };
         let idle = if outgoing.websocket { None } else { route.group.take_idle(&lease) };
         if let Some(connection) = idle {
@@ -243,7 +252,10 @@ fn security(x: &Exchange, snapshot: &Snapshot, route: &Route) -> Result<Option<S
     }
     let settings = &x.settings.proxy_ssl;
     let Some(connector) = snapshot.connector(settings) else { return Err(500) };
-    let name = settings.name.as_ref().map(|template| String::from_utf8_lossy(&x.scope().render(template)).into_owned());
+    let name = settings
+        .name
+        .as_ref()
+        .map(|template| String::from_utf8_lossy(&x.scope().render(template)).into_owned());
     let name = name.unwrap_or_else(|| host_of(&route.host).to_owned());
     Ok(Some(Security { connector: connector.clone(), name }))
 }
@@ -278,7 +290,11 @@ async fn one_try(
         return Err(Failure::Stale);
     }
     if reused {
-        x.facts.outcome.tries.push(Try { address: endpoint.to_string(), connect_us: Some(0), ..Try::default() });
+        x.facts.outcome.tries.push(Try {
+            address: endpoint.to_string(),
+            connect_us: Some(0),
+            ..Try::default()
+        });
     }
     let request = build(x, outgoing);
     connection.requests += 1;
@@ -388,7 +404,13 @@ async fn watch<F: Future>(
 }
 
 /// Turns a backend's answer into the client's.
-fn answer_of(x: &mut Exchange, location: &Location, pass: &ProxyPass, group: Arc<Group>, incame: Incame) -> Step {
+fn answer_of(
+    x: &mut Exchange,
+    location: &Location,
+    pass: &ProxyPass,
+    group: Arc<Group>,
+    incame: Incame,
+) -> Step {
     let (parts, incoming) = incame.response.into_parts();
     let status = parts.status.as_u16();
     let settings = &location.settings;

@@ -16,8 +16,13 @@ impl Reader for Disk {
     fn glob(&self, pattern: &Path) -> io::Result<Vec<PathBuf>> {
         let pattern = pattern.to_str().ok_or(io::ErrorKind::InvalidInput)?;
         // As glob(3) in nginx: a name may begin with a dot only where the pattern says so.
-        let options = glob::MatchOptions { require_literal_separator: true, require_literal_leading_dot: true, ..Default::default() };
-        let found = glob::glob_with(pattern, options).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+        let options = glob::MatchOptions {
+            require_literal_separator: true,
+            require_literal_leading_dot: true,
+            ..Default::default()
+        };
+        let found =
+            glob::glob_with(pattern, options).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
         let mut paths: Vec<PathBuf> = found.filter_map(Result::ok).collect();
         paths.sort();
         Ok(paths)

@@ -30,7 +30,8 @@ impl Drop for PidFile {
 /// Reads a pid file.
 pub fn read_pid(path: &Path) -> io::Result<i32> {
     let text = std::fs::read_to_string(path)?;
-    let bad = || io::Error::new(io::ErrorKind::InvalidData, format!("invalid PID number \"{}\"", text.trim()));
+    let bad =
+        || io::Error::new(io::ErrorKind::InvalidData, format!("invalid PID number \"{}\"", text.trim()));
     text.trim().parse().ok().filter(|pid| *pid > 0).ok_or_else(bad)
 }
 
@@ -82,9 +83,13 @@ pub(super) fn raise_files(wanted: Option<u64>) -> io::Result<()> {
 /// Becomes another user (`user`), for good. Says why not when that cannot be.
 pub(super) fn become_user(name: &str, group: Option<&str>) -> Result<(), String> {
     if !geteuid().is_root() {
-        return Err("the \"user\" directive makes sense only if the process runs with super-user privileges, ignored".into());
+        return Err(
+            "the \"user\" directive makes sense only if the process runs with super-user privileges, ignored"
+                .into(),
+        );
     }
-    let user = User::from_name(name).ok().flatten().ok_or_else(|| format!("this machine has no user \"{name}\""))?;
+    let user =
+        User::from_name(name).ok().flatten().ok_or_else(|| format!("this machine has no user \"{name}\""))?;
     let group = match group {
         None => Group::from_name(name).ok().flatten().map_or(user.gid, |g| g.gid),
         Some(group) => {

@@ -50,9 +50,9 @@ impl Stream {
     pub fn local(&self) -> io::Result<Endpoint> {
         match self {
             Stream::Tcp(tcp) => tcp.local_addr().map(Endpoint::Tcp),
-            Stream::Unix(unix) => Ok(Endpoint::Unix(
-                unix.local_addr()?.as_pathname().map(Into::into).unwrap_or_default(),
-            )),
+            Stream::Unix(unix) => {
+                Ok(Endpoint::Unix(unix.local_addr()?.as_pathname().map(Into::into).unwrap_or_default()))
+            }
         }
     }
 

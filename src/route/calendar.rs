@@ -59,3 +59,28 @@ impl Moment {
         format!("{sign}{:02}{separator}{:02}", minutes / 60, minutes % 60)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_right_on_both_sides_of_leap_days() {
+        let table = [
+            (0, 0, "1970-01-01T00:00:00+00:00"),
+            (951_782_399, 0, "2000-02-28T23:59:59+00:00"),
+            (951_782_400, 0, "2000-02-29T00:00:00+00:00"),
+            (1_795_407_171, 0, "2026-11-23T04:12:51+00:00"),
+            (1_795_407_171, 19_800, "2026-11-23T09:42:51+05:30"),
+            (1_795_407_171, -18_000, "2026-11-22T23:12:51-05:00"),
+            (4_107_542_400, 0, "2100-03-01T00:00:00+00:00"),
+            (0, -3_600, "1969-12-31T23:00:00-01:00"),
+        ];
+        for (unix, offset, expected) in table {
+            assert_eq!(Moment::new(unix, offset).iso8601(), expected);
+        }
+        let moment = Moment::new(1_795_407_171, -12_600);
+        assert_eq!(moment.common_log(), "23/Nov/2026:00:42:51 -0330");
+        assert_eq!(moment.error_log(), "2026/11/23 00:42:51");
+    }
+}

@@ -76,3 +76,81 @@ pub(super) fn remote_user(headers: &HeaderMap) -> Option<Vec<u8>> {
     user.truncate(colon);
     Some(user).filter(|user| !user.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::headers;
+    use super::*;
+
+    #[test]
+    fn cookies_are_read_as_in_nginx() {
+        let table: [(&[&str], &str, Option<&str>); 11] = [
+            (&["x=y; a=1; b = 2 ;a=3", "b=9"], "a", Some("1")),
+            (&["x=y; a=1; b = 2 ;a=3", "b=9"], "b", Some("2 ")),
+            (&["x=y", "b=9"], "b", Some("9")),
+            (&["aa=1,a=2,b=3; A=5"], "a", Some("2,b=3")),
+            (&["aa=1,a=2,b=3; A=5"], "b", Some("3")),
+            (&["A=5"], "a", Some("5")),
+            (&["a="], "a", Some("")),
+            (&["\"a=1\"; a"], "a", None),
+            (&["ba=1"], "a", None),
+            (&[""], "a", None),
+            (&[], "a", None),
+        ];
+        for (lines, name, expected) in table {
+            let lines: Vec<_> = lines.iter().map(|line| ("cookie", *line)).collect();
+            assert_eq!(cookie(&headers(&lines), name), expected.map(str::as_bytes), "{lines:?} {name}");
+        }
+        let answer = headers(&[("set-cookie", "b=1; Path=/"), ("set-cookie", "a=2; a=3")]);
+        assert_eq!(set_cookie(&answer, "a"), Some(&b"2"[..]));
+        assert_eq!(set_cookie(&answer, "path"), None);
+    }
+
+    #[test]
+    fn arguments_are_read_as_in_nginx() {
+        let table = [
+            ("A=1&a=2", Some("1")),
+            ("ba=1&a", None),
+            ("xa=1&&a=&a=5", Some("")),
+            ("b=1&a=x=y", Some("x=y")),
+            ("", None),
+        ];
+        for (args, expected) in table {
+            assert_eq!(arg(args, "a"), expected, "{args}");
+        }
+    }
+
+    #[test]
+    fn lines_of_a_header_are_joined() {
+        let all = headers(&[
+            ("x-multi", "1"),
+            ("cookie", "a=1"),
+            ("x-multi", "2"),
+            ("cookie", "b=2"),
+            ("x_y", "u"),
+        ]);
+        let text = |name| header(&all, name).map(|value| String::from_utf8(value.into_owned()).unwrap());
+        assert_eq!(text("x_multi").as_deref(), Some("1, 2"));
+        assert_eq!(text("cookie").as_deref(), Some("a=1; b=2"));
+        assert_eq!(text("x_y").as_deref(), Some("u"));
+        assert_eq!(text("x_mult"), None);
+    }
+
+    #[test]
+    fn the_user_needs_a_colon() {
+        let table = [
+            ("Basic dXNlcjpwYXNz", Some("user")),
+            ("basic   dXNlcjpwYXNz", Some("user")),
+            ("Basic dXNlcjo", Some("user")),
+            ("basic dXNlcg==", None),
+            ("Basic OnBhc3M=", None),
+            ("Basic !", None),
+            ("Bearer dXNlcjpwYXNz", None),
+            ("Basic", None),
+        ];
+        for (value, expected) in table {
+            let user = remote_user(&headers(&[("authorization", value)]));
+            assert_eq!(user.as_deref(), expected.map(str::as_bytes), "{value}");
+        }
+    }
+}

@@ -45,3 +45,84 @@ impl Maps {
             .or(Some((&map.default, Captures::default())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{facts, template, with_scope};
+    use super::*;
+
+    type Entries<'a> = &'a [(&'a str, &'a str)];
+
+    fn map(source: &str, exact: Entries<'_>, masks: [Entries<'_>; 2], regexes: Entries<'_>) -> Map {
+        let list = |entries: Entries<'_>| {
+            entries.iter().map(|(key, value)| ((*key).into(), template(value))).collect()
+        };
+        let regex = |text: &str| regex::Regex::new(text).unwrap();
+        Map {
+            variable: "m".to_owned(),
+            source: template(source),
+            exact: list(exact),
+            suffixes: list(masks[0]),
+            prefixes: list(masks[1]),
+            regexes: regexes.iter().map(|(key, value)| (regex(key), template(value))).collect(),
+            default: template("D"),
+            hostnames: !masks[0].is_empty(),
+        }
+    }
+
+    fn value(args: &str, maps: &[Map]) -> String {
+        let facts = facts(&format!("/?h={args}"));
+        String::from_utf8(with_scope(&facts, maps, |scope| scope.render(&template("$m0")))).unwrap()
+    }
+
+    /// What nginx gave for each value.
+    #[test]
+    fn entries_are_found_as_in_nginx() {
+        let exact = [("exact.org", "EXACT"), ("dot.org", "DOT")];
+        let suffixes = [(".a.example.com", "STARA"), (".example.com", "STAR"), (".dot.org", "DOT")];
+        let hosts = map("$arg_h", &exact, [&suffixes, &[("www.pre.", "PRE")]], &[("^re(.*)$", "re=$1")]);
+        let plain =
+            map("$arg_h", &[("abc", "exact")], [&[], &[]], &[("^x(?<nm>y+)z$", "nm=$nm"), ("(?i)^Q", "ci")]);
+        let table = [
+            ("exact.org", "EXACT", "D"),
+            ("EXACT.ORG", "EXACT", "D"),
+            ("exact.org.", "EXACT", "D"),
+            ("example.com", "D", "D"),
+            ("a.example.com", "STAR", "D"),
+            ("b.a.example.com", "STARA", "D"),
+            ("a.example.com.", "STAR", "D"),
+            (".example.com", "STAR", "D"),
+            ("dot.org", "DOT", "D"),
+            ("x.dot.org", "DOT", "D"),
+            ("www.pre.x", "PRE", "D"),
+            ("www.pre.x.y", "PRE", "D"),
+            ("www.pre.", "D", "D"),
+            ("reFOO", "re=FOO", "D"),
+            ("refoo.", "re=foo", "D"),
+            ("REfoo", "D", "D"),
+            ("re", "re=", "D"),
+            ("ABC", "D", "exact"),
+            ("xyyz", "D", "nm=yy"),
+            ("XYZ", "D", "D"),
+            ("quux", "D", "ci"),
+            ("", "D", "D"),
+        ];
+        let (hosts, plain) = ([hosts], [plain]);
+        for (source, by_host, by_text) in table {
+            assert_eq!(
+                (value(source, &hosts).as_str(), value(source, &plain).as_str()),
+                (by_host, by_text),
+                "{source}"
+            );
+        }
+    }
+
+    #[test]
+    fn maps_may_ask_maps_but_not_for_ever() {
+        let inner = map("$arg_h", &[("a", "b")], [&[], &[]], &[]);
+        let outer = map("$m1", &[("b", "c")], [&[], &[]], &[]);
+        assert_eq!(value("a", &[outer, inner]), "c");
+        let cycle = map("$m0", &[("d", "e")], [&[], &[]], &[]);
+        value("a", &[cycle]);
+    }
+}

@@ -3,14 +3,15 @@
 pub mod answer;
 pub mod calendar;
 pub mod facts;
+mod fields;
 pub mod headers;
+mod known;
 pub mod location;
+mod map;
 pub mod proxy;
 pub mod redirect;
 pub mod server;
 pub mod uri;
-mod fields;
-mod map;
 pub mod variables;
 
 #[cfg(test)]

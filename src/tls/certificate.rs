@@ -35,12 +35,12 @@ pub fn load(chain: &Path, key: &Path) -> Result<Arc<CertifiedKey>, CertificateEr
     if certificates.is_empty() {
         return Err(fault(chain, "no \"-----BEGIN CERTIFICATE-----\" in this file".into()));
     }
-    let text =
-        std::fs::read(key).map_err(|error| fault(key, format!("cannot load the certificate key: {error}")))?;
+    let text = std::fs::read(key)
+        .map_err(|error| fault(key, format!("cannot load the certificate key: {error}")))?;
     let private = PrivateKeyDer::from_pem_slice(&text)
         .map_err(|error| fault(key, format!("no usable private key in this file: {error}")))?;
-    CertifiedKey::from_der(certificates, private, &default_provider()).map(Arc::new).map_err(
-        |error| match error {
+    CertifiedKey::from_der(certificates, private, &default_provider()).map(Arc::new).map_err(|error| {
+        match error {
             rustls::Error::InconsistentKeys(_) => {
                 fault(key, format!("this key does not belong to the certificate in {}", chain.display()))
             }
@@ -48,8 +48,8 @@ pub fn load(chain: &Path, key: &Path) -> Result<Arc<CertifiedKey>, CertificateEr
                 fault(chain, format!("the certificate does not parse: {error:?}"))
             }
             error => fault(key, format!("the key cannot be used: {error}")),
-        },
-    )
+        }
+    })
 }
 
 /// The chain of a PEM file, for `proxy_ssl_trusted_certificate`.

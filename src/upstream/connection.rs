@@ -112,8 +112,6 @@ pub async fn open(
     };
     match tokio::time::timeout(timeout, work).await {
         Ok(result) => result,
-        Err(_) => {
-            Err(Fault { stage: Stage::Timeout, reason: format!("no connection within {timeout:?}") })
-        }
+        Err(_) => Err(Fault { stage: Stage::Timeout, reason: format!("no connection within {timeout:?}") }),
     }
 }

@@ -1,14 +1,14 @@
 //! Fake backends: the test itself plays the server, one connection after the other.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::Arc;
 use std::time::Duration;
 
+use super::WAIT;
 use super::conn::{Conn, Head};
 use super::frames::accept_key;
-use super::WAIT;
 
 /// A listening socket whose connections are handed to the test.
 pub struct Backend {

@@ -82,7 +82,8 @@ impl Conn {
     }
 
     pub fn connect(addr: SocketAddr) -> Conn {
-        let tcp = TcpStream::connect_timeout(&addr, WAIT).unwrap_or_else(|e| panic!("connect to {addr}: {e}"));
+        let tcp =
+            TcpStream::connect_timeout(&addr, WAIT).unwrap_or_else(|e| panic!("connect to {addr}: {e}"));
         let mut conn = Conn::new(tcp);
         conn.masks = true;
         conn

@@ -39,7 +39,11 @@ impl std::fmt::Debug for Frame {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let payload = String::from_utf8_lossy(&self.payload[..self.payload.len().min(80)]);
         let (opcode, length, masked) = (self.opcode, self.payload.len(), self.mask.is_some());
-        write!(f, "opcode {opcode} fin {} rsv {} masked {masked} {length} bytes {payload:?}", self.fin, self.rsv)
+        write!(
+            f,
+            "opcode {opcode} fin {} rsv {} masked {masked} {length} bytes {payload:?}",
+            self.fin, self.rsv
+        )
     }
 }
 

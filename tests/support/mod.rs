@@ -1,7 +1,12 @@
 //! What the black-box tests stand on: the program in a process of its own, raw peers, and bounded waits.
 //!
 //! Nothing here waits for a fixed time. Everything waits for the thing itself, and gives up after [`WAIT`].
-#![allow(dead_code, unused_imports, unreachable_pub, reason = "each test binary uses its own part of this module")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "each test binary uses its own part of this module"
+)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 pub mod backend;
@@ -205,7 +210,9 @@ impl Longwire {
     /// Waits for a line of the error log that holds all of these, and gives it.
     pub fn wait_log(&self, parts: &[&str]) -> String {
         let line = |log: &str| log.lines().find(|l| parts.iter().all(|p| l.contains(p))).map(str::to_string);
-        self.log.wait(WAIT, line).unwrap_or_else(|log| panic!("no line with {parts:?} in the error log:\n{log}"))
+        self.log
+            .wait(WAIT, line)
+            .unwrap_or_else(|log| panic!("no line with {parts:?} in the error log:\n{log}"))
     }
 
     /// Waits for its end and gives the status.
@@ -261,7 +268,8 @@ pub fn between(took: Duration, least_ms: u64, most_ms: u64) {
 
 /// The seed of a random test: a new one each time, or the one in LONGWIRE_SEED. A failing test prints it.
 pub fn seed() -> u64 {
-    let seed = std::env::var("LONGWIRE_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    let seed =
+        std::env::var("LONGWIRE_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
     println!("seed: LONGWIRE_SEED={seed}");
     seed
 }

@@ -9,7 +9,7 @@ use crate::directives::{self, Class, Context, Entry};
 use crate::level::Level;
 use crate::model::{Config, Spanned};
 use crate::names::Names;
-use crate::source::Span;
+use crate::source::{Sources, Span};
 use crate::template::{Mistake, Template, Variable};
 use crate::token::Word;
 use crate::tree::Directive;
@@ -17,6 +17,8 @@ use crate::value;
 
 /// What is known while directives are read.
 pub(crate) struct Builder<'a> {
+    /// The texts, for marking a part of a word.
+    sources: &'a Sources,
     /// What relative paths of logs and the pid file count from.
     pub(crate) prefix: &'a Path,
     /// What relative paths of certificates count from: the configuration file's folder.
@@ -38,13 +40,14 @@ pub(crate) struct Builder<'a> {
     /// The model as far as it is finished.
     pub(crate) config: Config,
     /// Accepted without effect: where first, and how often.
-    accepted: BTreeMap<&'static str, (Span, usize, &'static str)>,
+    accepted: BTreeMap<String, (Span, usize, &'static str)>,
 }
 
 impl<'a> Builder<'a> {
     /// A builder for a tree whose names are known.
-    pub(crate) fn new(prefix: &'a Path, folder: &'a Path, names: Names) -> Builder<'a> {
+    pub(crate) fn new(sources: &'a Sources, prefix: &'a Path, folder: &'a Path, names: Names) -> Builder<'a> {
         Builder {
+            sources,
             prefix,
             folder,
             names,
@@ -97,6 +100,13 @@ impl<'a> Builder<'a> {
             return self.report(directives::suggest::unknown(directive, self.context));
         };
         if let Class::Refused = entry.class {
+            if matches!(directive.args.as_slice(), [word] if word.value == "off") {
+                return self.without_effect(
+                    &directive.name.value,
+                    directive.span,
+                    "\"off\" is how it is here",
+                );
+            }
             return self.report(refusal(directive, entry));
         }
         if !entry.contexts.contains(&self.context) {
@@ -112,7 +122,9 @@ impl<'a> Builder<'a> {
                 }
                 set(self, directive);
             }
-            Class::Accepted | Class::Refused => self.without_effect(entry.name, directive.span, entry.text),
+            Class::Accepted | Class::Refused => {
+                self.without_effect(&directive.name.value, directive.span, entry.text)
+            }
         }
     }
 
@@ -129,8 +141,8 @@ impl<'a> Builder<'a> {
     }
 
     /// Notes a directive that changes nothing here, with the reason. One note tells of all places.
-    pub(crate) fn without_effect(&mut self, name: &'static str, span: Span, reason: &'static str) {
-        self.accepted.entry(name).or_insert((span, 0, reason)).1 += 1;
+    pub(crate) fn without_effect(&mut self, name: &str, span: Span, reason: &'static str) {
+        self.accepted.entry(name.to_owned()).or_insert((span, 0, reason)).1 += 1;
     }
 
     /// Turns what was accepted without effect into notes.
@@ -221,11 +233,24 @@ impl<'a> Builder<'a> {
             Ok(template) => Some(template),
             Err(mistakes) => {
                 for mistake in mistakes {
-                    let diagnostic = self.variable_mistake(span, &mistake);
+                    let diagnostic = self.variable_mistake(self.place_of(span, &mistake), &mistake);
                     self.report(diagnostic);
                 }
                 None
             }
+        }
+    }
+
+    /// Where in a word a variable stands.
+    fn place_of(&self, span: Span, mistake: &Mistake) -> Span {
+        let (Mistake::Unknown(name) | Mistake::NoBrace(name)) = mistake else { return span };
+        let text = self.sources.text(span);
+        let found = [format!("${name}"), format!("${{{name}}}"), format!("${{{name}")]
+            .into_iter()
+            .find_map(|written| text.find(&written).map(|at| (at as u32, written.len() as u32)));
+        match found {
+            Some((at, length)) => Span { start: span.start + at, end: span.start + at + length, ..span },
+            None => span,
         }
     }
 

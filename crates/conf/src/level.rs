@@ -142,6 +142,7 @@ inherited! {
 
 /// `ssl_*` with everything inherited.
 pub(crate) struct Ssl {
+    pub(crate) on: bool,
     pub(crate) certificates: Arc<[Spanned<PathBuf>]>,
     pub(crate) keys: Arc<[Spanned<PathBuf>]>,
     pub(crate) protocols: Protocols,
@@ -156,6 +157,7 @@ inherited! {
     /// `ssl_*` of http and server.
     SslLayer => Ssl {
         values {
+            on: bool = false,
             protocols: Protocols = Protocols::default(),
             ciphers: Option<Spanned<String>> = None,
             prefer_server_ciphers: bool = false,

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::HashSet;
 use std::path::Path;
 
 mod address;
@@ -60,7 +61,7 @@ pub fn load(reader: &dyn Reader, input: Input<'_>) -> Loaded {
     if let Some(globals) = input.globals {
         tree.extend(parser.text(Path::new("-g"), globals.as_bytes().to_vec(), ""));
     }
-    let mut builder = Builder::new(input.prefix, folder, Names::collect(&tree));
+    let mut builder = Builder::new(&parser.sources, input.prefix, folder, Names::collect(&tree));
     builder.diagnostics.append(&mut parser.diagnostics);
     builder.config.log_formats.push(directives::combined());
     builder.walk(&tree);
@@ -69,8 +70,23 @@ pub fn load(reader: &dyn Reader, input: Input<'_>) -> Loaded {
     let (mut config, mut diagnostics) = (builder.config, builder.diagnostics);
     config.upstreams.append(&mut builder.implicit);
     diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| (span.file, span.start)));
+    once_each(&mut diagnostics, &parser.sources);
     let has_errors = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
     Loaded { config: (!has_errors).then_some(config), diagnostics, sources: parser.sources }
+}
+
+/// The page about all directives and variables, in Markdown, written from the table that reads them.
+pub fn reference() -> String {
+    directives::reference::page()
+}
+
+/// A file that is included several times says what is wrong with it once.
+fn once_each(diagnostics: &mut Vec<Diagnostic>, sources: &Sources) {
+    let mut seen = HashSet::new();
+    diagnostics.retain(|diagnostic| {
+        let place = diagnostic.span.map(|span| (sources.locate(span).0.to_owned(), span.start));
+        seen.insert((place, diagnostic.message.clone()))
+    });
 }
 
 /// A file that begins with a directive of `http` is the inside of that block.

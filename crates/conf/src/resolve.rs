@@ -43,8 +43,11 @@ fn server(b: &mut Builder<'_>, level: Level, settings: &Settings, head: &Head, s
         ipv6only: true,
         so_keepalive: false,
     };
-    let listens =
+    let mut listens =
         if level.listens.is_empty() { vec![Spanned { value: any, span: level.span }] } else { level.listens };
+    for listen in &mut listens {
+        listen.value.ssl |= ssl.on;
+    }
     let names = level.names.into_iter().map(|name| name.value).collect::<Vec<_>>();
     Server {
         listens,

@@ -50,6 +50,7 @@ pub const EMPTY: &[(&str, &str)] = &[
     ("proxy_protocol_port", "the PROXY protocol is not read yet"),
     ("realpath_root", "files are not served"),
     ("request_body_file", "bodies are streamed, not stored"),
+    ("ssl_early_data", "requests are taken when the handshake is done"),
     ("ssl_client_verify", "client certificates are not asked for yet"),
     ("ssl_client_s_dn", "client certificates are not asked for yet"),
     ("ssl_client_fingerprint", "client certificates are not asked for yet"),

@@ -122,6 +122,8 @@ impl<'a> Tokens<'a> {
             return;
         }
         let span = self.span(self.at, self.at + next.len_utf8());
+        // What follows belongs to nothing; were it a word, it would only look like one argument too many.
+        self.bare();
         self.mistakes.push(
             Diagnostic::error(span, format!("unexpected \"{}\"", next.escape_debug()))
                 .label("straight after a closing quote")

@@ -108,8 +108,6 @@ pub(super) const TABLE: &[Entry] = &[
     accepted("http3", HTTP_SERVER, HTTP3),
     accepted("http3_*", HTTP_SERVER, HTTP3),
     accepted("quic_*", HTTP_SERVER, HTTP3),
-    accepted("limit_req_log_level", ALL, "it is about limits that are not there"),
-    accepted("limit_conn_log_level", ALL, "it is about limits that are not there"),
     accepted("rewrite_log", ALL, "URIs are not rewritten"),
     accepted("uninitialized_variable_warn", ALL, "unknown variables are errors, all others have a value"),
     accepted("fastcgi_*", ALL, "it is about FastCGI, which is not spoken"),

@@ -159,6 +159,15 @@ pub(super) const TABLE: &[Entry] = &[
         add_header,
     ),
     add(
+        "expires",
+        ALL,
+        (1, 2),
+        "[modified] TIME | max | off",
+        "off",
+        "A time from now on has no effect: it only lets browsers keep answers, which costs speed. A time in the past or `epoch`, which forbids that, is not there yet.",
+        expires,
+    ),
+    add(
         "error_page",
         ALL,
         (2, ANY),
@@ -229,6 +238,21 @@ pub(super) fn header_name(b: &mut Builder<'_>, d: &Directive) -> bool {
         b.report(Diagnostic::error(word.span, message).help(help));
     }
     good
+}
+
+fn expires(b: &mut Builder<'_>, d: &Directive) {
+    let time = &d.args[d.args.len() - 1];
+    let text = time.value.trim_start_matches(['+', '@']);
+    if time.value == "epoch" || time.value.starts_with('-') {
+        let message = format!("Longwire does not have \"expires {}\" yet", time.value);
+        let mistake =
+            Diagnostic::error(d.span, message).label("browsers would keep answers that they should not");
+        b.report(mistake.help("write \"add_header Cache-Control no-cache always;\""));
+    } else if !matches!(text, "off" | "max") && !text.starts_with('$') && value::seconds(text).is_none() {
+        b.invalid(d, time, "a time", "write for example \"1h\", \"max\" or \"off\"");
+    } else {
+        b.without_effect("expires", d.span, "browsers ask again, which costs only speed");
+    }
 }
 
 fn error_page(b: &mut Builder<'_>, d: &Directive) {

@@ -7,6 +7,7 @@ mod location;
 mod log;
 mod map;
 mod proxy;
+pub(crate) mod reference;
 mod refused;
 mod server;
 mod ssl;

@@ -99,13 +99,11 @@ pub(super) const TABLE: &[Entry] = &[
         (1, 1),
         "on | off",
         "off",
-        "nginx had this until 1.25. Only `off` is accepted; write `listen ... ssl`.",
+        "Every `listen` of the server is `ssl`. nginx had this until 1.25; write `listen ... ssl`.",
         |b, d| {
-            if b.flag(d) == Some(true) {
-                let mistake =
-                    Diagnostic::error(d.span, "the \"ssl\" directive is gone, as in nginx since 1.25.1");
-                b.report(mistake.help("write \"ssl\" behind the address: \"listen 443 ssl;\""));
-            }
+            b.level.ssl.on = b.flag(d);
+            let message = "the \"ssl\" directive is deprecated, use the \"listen ... ssl\" directive instead";
+            b.report(Diagnostic::warning(d.span, message));
         },
     ),
     set(
@@ -160,21 +158,13 @@ pub(super) const TABLE: &[Entry] = &[
     ),
     accepted("ssl_certificate_compression", HTTP_SERVER, "certificates are sent as they are"),
     accepted("ssl_verify_depth", HTTP_SERVER, "client certificates are not asked for yet"),
-    refused(
+    accepted(
         "ssl_client_certificate",
         HTTP_SERVER,
-        "Longwire does not have client certificates yet. Leaving this out lets everybody in",
+        "it serves ssl_verify_client, which is reported by itself",
     ),
-    refused(
-        "ssl_crl",
-        HTTP_SERVER,
-        "Longwire does not have client certificates yet. Leaving this out lets everybody in",
-    ),
-    refused(
-        "ssl_ocsp",
-        HTTP_SERVER,
-        "Longwire does not have client certificates yet. Leaving this out lets everybody in",
-    ),
+    accepted("ssl_crl", HTTP_SERVER, "it serves ssl_verify_client, which is reported by itself"),
+    accepted("ssl_ocsp", HTTP_SERVER, "it serves ssl_verify_client, which is reported by itself"),
     refused(
         "ssl_password_file",
         HTTP_SERVER,

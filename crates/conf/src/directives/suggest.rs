@@ -30,7 +30,9 @@ pub(crate) fn misplaced(directive: &Directive, entry: &Entry, context: Context) 
         Context::Main => "this stands outside all blocks".to_owned(),
         other => format!("this stands inside \"{} {{}}\"", other.name()),
     };
-    let places: Vec<String> = entry.contexts.iter().map(|context| place(*context)).collect();
+    let same_name = entries().filter(|entry| entry.name == name);
+    let places: Vec<String> =
+        same_name.flat_map(|entry| entry.contexts).map(|context| place(*context)).collect();
     let mistake = mistake.label(label).help(format!("\"{name}\" belongs {}", join(&places)));
     match (name, context) {
         ("map", Context::Server | Context::Location) => mistake
@@ -52,6 +54,9 @@ pub(crate) fn misplaced(directive: &Directive, entry: &Entry, context: Context) 
 /// A variable that nobody defines.
 pub(crate) fn unknown_variable(span: Span, name: &str, names: &Names) -> Diagnostic {
     let mistake = Diagnostic::error(span, format!("unknown \"{name}\" variable"));
+    if PREFIXES.iter().any(|(prefix, _)| *prefix == name) {
+        return mistake.label(format!("a name belongs behind \"${name}\""));
+    }
     let known = Known::ALL.iter().map(|(_, name, _)| *name);
     let own = names.maps.iter().chain(&names.others).map(String::as_str);
     let common = [
@@ -64,11 +69,6 @@ pub(crate) fn unknown_variable(span: Span, name: &str, names: &Names) -> Diagnos
     ];
     if let Some(near) = nearest(name, own.chain(known).chain(common)) {
         return mistake.label(format!("did you mean \"${near}\"?"));
-    }
-    if let Some((_, prefix)) =
-        PREFIXES.iter().map(|(prefix, _)| (name.len(), prefix)).find(|(_, prefix)| **prefix == name)
-    {
-        return mistake.help(format!("a name belongs behind \"${prefix}\""));
     }
     if name == "connection_upgrade" {
         return mistake.help(
