@@ -17,18 +17,18 @@ use crate::clock;
 use crate::upstream::{Body, BoxError};
 
 /// A body of these bytes.
-pub fn full(bytes: impl Into<Bytes>) -> Body {
+pub(super) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// No body.
-pub fn empty() -> Body {
+pub(super) fn empty() -> Body {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
 /// What a body in flight tells those who wait for what comes after it.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub(super) struct Progress {
     /// Bytes that went by.
     pub bytes: AtomicU64,
     /// When the last ones did, microseconds of the process's clock.
@@ -40,7 +40,7 @@ pub struct Progress {
 }
 
 /// A body that is passed on frame by frame.
-pub struct Passed {
+pub(super) struct Passed {
     inner: Incoming,
     progress: Arc<Progress>,
     limit: Option<u64>,
@@ -54,7 +54,7 @@ pub struct Passed {
 
 impl Passed {
     /// Passes `inner` on. It may have `limit` bytes and be silent for `silence_us`.
-    pub fn new(
+    pub(super) fn new(
         inner: Incoming,
         progress: Arc<Progress>,
         limit: Option<u64>,
@@ -139,7 +139,7 @@ impl http_body::Body for Passed {
 }
 
 /// A body with something that is dropped when hyper is done with it.
-pub struct Held<T> {
+pub(super) struct Held<T> {
     inner: Body,
     /// Bytes that went by.
     sent: Arc<AtomicU64>,
@@ -148,7 +148,7 @@ pub struct Held<T> {
 
 impl<T> Held<T> {
     /// Holds `until_the_end` until the body was sent or given up. Bytes are counted in `sent`.
-    pub fn new(inner: Body, sent: Arc<AtomicU64>, until_the_end: T) -> Held<T> {
+    pub(super) fn new(inner: Body, sent: Arc<AtomicU64>, until_the_end: T) -> Held<T> {
         Held { inner, sent, _until_the_end: until_the_end }
     }
 }

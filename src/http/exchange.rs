@@ -27,7 +27,7 @@ use crate::upstream::Body;
 
 /// The connection is to be closed without an answer (`return 444`).
 #[derive(Debug)]
-pub struct Unanswered;
+pub(super) struct Unanswered;
 
 impl std::fmt::Display for Unanswered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -8,11 +8,11 @@ use httparse::{EMPTY_HEADER, Request, Status};
 use longwire_wire::handshake::is_websocket_upgrade;
 
 /// Most header lines of one head.
-pub const MAX_HEADERS: usize = 128;
+pub(super) const MAX_HEADERS: usize = 128;
 
 /// A head that is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub(super) struct Refusal {
     /// 400, 408, 414 or 431.
     pub status: u16,
     /// Why, for the error log.
@@ -21,7 +21,7 @@ pub struct Refusal {
 
 /// Where in the stream of requests a connection is.
 #[derive(Debug)]
-pub enum Phase {
+pub(super) enum Phase {
     /// Between requests: nothing of the next one is there.
     Idle,
     /// In the middle of a head.
@@ -36,7 +36,7 @@ pub enum Phase {
 
 /// Where in a chunked body.
 #[derive(Debug, Clone, Copy)]
-pub enum Chunk {
+pub(super) enum Chunk {
     /// In the size line; the size so far, and whether an extension has begun.
     Size(u64, bool),
     /// In the data and its closing CRLF.
@@ -47,24 +47,24 @@ pub enum Chunk {
 
 /// Follows one connection.
 #[derive(Debug)]
-pub struct Framing {
+pub(super) struct Framing {
     phase: Phase,
     max_head: usize,
 }
 
 impl Framing {
     /// `max_head`: bytes of the longest head.
-    pub fn new(max_head: usize) -> Framing {
+    pub(super) fn new(max_head: usize) -> Framing {
         Framing { phase: Phase::Idle, max_head }
     }
 
     /// Where it is.
-    pub fn phase(&self) -> &Phase {
+    pub(super) fn phase(&self) -> &Phase {
         &self.phase
     }
 
     /// Bytes that the client sent, in order. After a refusal nothing more may be fed.
-    pub fn feed(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
+    pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
         while !bytes.is_empty() {
             bytes = match std::mem::replace(&mut self.phase, Phase::Idle) {
                 Phase::Idle => match bytes.iter().position(|b| !matches!(b, b'\r' | b'\n')) {

@@ -19,7 +19,7 @@ use crate::clock;
 const LINGER_BYTES: u64 = 1 << 20;
 
 /// What the connection's requests and the socket under them tell each other.
-pub struct Shared {
+pub(super) struct Shared {
     /// A request is being served: the keep-alive timer rests.
     pub busy: AtomicBool,
     /// Since when nothing has been going on, microseconds of the process's clock.
@@ -41,19 +41,19 @@ pub struct Shared {
 }
 
 /// Makes the whole answer to a refused head.
-pub type Words = Box<dyn Fn(&Refusal) -> Vec<u8> + Send>;
+pub(super) type Words = Box<dyn Fn(&Refusal) -> Vec<u8> + Send>;
 
 /// Something to be done once an answer has left.
-pub type AtFlush = Box<dyn FnOnce() + Send>;
+pub(super) type AtFlush = Box<dyn FnOnce() + Send>;
 
 impl Shared {
     /// An answer was handed to hyper whole; `done` is called when it has left, or when the connection is gone.
-    pub fn answered(&self, done: AtFlush) {
+    pub(super) fn answered(&self, done: AtFlush) {
         self.at_flush.lock().unwrap_or_else(PoisonError::into_inner).push(done);
     }
 
     /// What was handed over has left, or never will.
-    pub fn flushed(&self) {
+    pub(super) fn flushed(&self) {
         let done = std::mem::take(&mut *self.at_flush.lock().unwrap_or_else(PoisonError::into_inner));
         if !done.is_empty() {
             self.idle_since_us.store(clock::now_us(), Relaxed);
@@ -65,7 +65,7 @@ impl Shared {
 
 /// Deadlines and sizes that hold before a request has named its server.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub(super) struct Limits {
     /// `client_header_timeout`.
     pub header_us: u64,
     /// The longest head.
@@ -77,7 +77,7 @@ pub struct Limits {
 }
 
 /// The connection.
-pub struct Guarded<T> {
+pub(super) struct Guarded<T> {
     io: T,
     framing: Framing,
     shared: Arc<Shared>,
@@ -102,7 +102,7 @@ struct Linger {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
     /// Guards a fresh connection. `words` makes the answer to a refused head.
-    pub fn new(io: T, limits: Limits, words: Words) -> (Guarded<T>, Arc<Shared>) {
+    pub(super) fn new(io: T, limits: Limits, words: Words) -> (Guarded<T>, Arc<Shared>) {
         let now = clock::now_us();
         let shared = Arc::new(Shared {
             busy: AtomicBool::new(false),
@@ -131,7 +131,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
     }
 
     /// The connection itself, once it speaks HTTP no more.
-    pub fn into_inner(self) -> T {
+    pub(super) fn into_inner(self) -> T {
         self.io
     }
 

@@ -39,8 +39,11 @@ pub struct Startup {
     /// The tunnels of the process.
     pub tunnels: Arc<Tunnels>,
     /// Called once all sockets are bound, with their addresses.
-    pub ready: Box<dyn FnOnce(&[Endpoint]) + Send>,
+    pub ready: Ready,
 }
+
+/// What is done when all sockets are bound.
+pub type Ready = Box<dyn FnOnce(&[Endpoint]) + Send>;
 
 /// `-t`: everything but binding. Says what was found, down to notes unless `quiet`.
 pub fn check(loaded: Loaded, quiet: bool) -> Outcome {
@@ -108,11 +111,7 @@ pub fn run(startup: Startup) -> Outcome {
     outcome
 }
 
-async fn serve(
-    snapshot: Arc<Snapshot>,
-    tunnels: Arc<Tunnels>,
-    ready: Box<dyn FnOnce(&[Endpoint]) + Send>,
-) -> Outcome {
+async fn serve(snapshot: Arc<Snapshot>, tunnels: Arc<Tunnels>, ready: Ready) -> Outcome {
     let logs = snapshot.logs.clone();
     let say = |level: Level, message: std::fmt::Arguments<'_>| {
         logs.error(&[], level, &Context::default(), message);

@@ -239,3 +239,153 @@ pub fn reason(status: u16) -> &'static str {
         _ => "",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{facts, listed, proxied, settings, template, with_scope};
+    use super::super::location;
+    use super::*;
+    use longwire_conf::model::ErrorPage;
+
+    fn run(code: u16, text: Option<&str>) -> Answer {
+        let rule = Return { code, text: text.map(template) };
+        with_scope(&facts("/?q=5"), &[], |scope| answer(&rule, &settings(), scope))
+    }
+
+    fn reply(code: u16, text: Option<&str>) -> Reply {
+        match run(code, text) {
+            Answer::Reply(reply) => reply,
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn texts_go_out_as_they_are() {
+        for (code, text) in
+            [(200, Some("q=$arg_q")), (404, Some("q=5")), (418, Some("q=5")), (505, Some("q=5"))]
+        {
+            let reply = reply(code, text);
+            assert_eq!((reply.status, reply.body.as_slice()), (code, &b"q=5"[..]));
+            assert_eq!(listed(&reply.headers), ["content-type: text/plain", "server: longwire"]);
+        }
+        for code in [200, 201, 300] {
+            assert_eq!((reply(code, None).status, reply(code, None).body), (code, Vec::new()));
+        }
+        for code in [204, 304] {
+            let reply = reply(code, Some("ignored"));
+            assert_eq!(
+                (listed(&reply.headers), reply.body),
+                (vec!["server: longwire".to_owned()], Vec::new())
+            );
+        }
+    }
+
+    #[test]
+    fn other_returns_are_looked_at_further() {
+        let status = |status, location: Option<&str>| Answer::Status {
+            status,
+            location: location.map(|url| url.as_bytes().to_vec()),
+        };
+        let table = [
+            (301, Some("/foo?$args"), status(301, Some("/foo?q=5"))),
+            (308, Some("http://o/"), status(308, Some("http://o/"))),
+            (302, None, status(302, None)),
+            (404, None, status(404, None)),
+            (418, None, status(418, None)),
+            (444, None, Answer::Close),
+            (444, Some("x"), Answer::Close),
+            (408, None, Answer::Close),
+            (499, None, Answer::Close),
+        ];
+        for (code, text, expected) in table {
+            assert_eq!(run(code, text), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn built_in_pages_are_worded_as_in_nginx() {
+        let expected = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n\
+            <center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>longwire</center>\r\n</body>\r\n</html>\r\n";
+        let facts = facts("/");
+        let page = |status, location: Option<&str>| {
+            let location = location.map(|url| url.as_bytes().to_vec());
+            with_scope(&facts, &[], |scope| page(status, location, &settings(), scope))
+        };
+        assert_eq!(page(502, None).body, expected.as_bytes());
+        assert_eq!(listed(&page(502, None).headers), ["content-type: text/html", "server: longwire"]);
+        assert_eq!(page(494, None).status, 400);
+        assert_eq!((page(418, None).status, listed(&page(418, None).headers).len()), (418, 1));
+        let redirect = page(301, Some("/foo"));
+        assert_eq!(redirect.headers.get("location").unwrap(), "http://example.com:8080/foo");
+        // The lengths of nginx's own pages, whose name is one byte longer than "longwire" and " 1.22.1" apart.
+        let lengths =
+            [(301, 169), (302, 145), (400, 157), (404, 153), (405, 157), (413, 183), (414, 177), (494, 233)];
+        for (status, length) in lengths {
+            assert_eq!(
+                page(status, None).body.len() - "longwire".len() + "nginx/1.22.1".len(),
+                length,
+                "{status}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_version_is_said_only_when_asked_for() {
+        let mut settings = settings();
+        assert_eq!(signature(&settings), "longwire");
+        settings.server_tokens = true;
+        assert!(signature(&settings).starts_with("longwire/"));
+    }
+
+    #[test]
+    fn error_pages_do_what_nginx_does() {
+        let internal = |uri: &str, args: &str, status| ErrorStep::Internal {
+            uri: uri.to_owned(),
+            args: args.to_owned(),
+            status,
+        };
+        let redirect = |status| ErrorStep::Redirect { status, location: b"http://other/z".to_vec() };
+        let table = [
+            (404, ErrorAnswer::Keep, "/ep", internal("/ep", "", Some(404))),
+            (404, ErrorAnswer::Code(200), "/ep", internal("/ep", "", Some(200))),
+            (404, ErrorAnswer::Page, "/ep", internal("/ep", "", None)),
+            (404, ErrorAnswer::Keep, "/ep?x=$arg_q", internal("/ep", "x=5", Some(404))),
+            (494, ErrorAnswer::Keep, "/ep", internal("/ep", "", Some(400))),
+            (404, ErrorAnswer::Keep, "http://other/z", redirect(302)),
+            (404, ErrorAnswer::Code(301), "http://other/z", redirect(301)),
+            (404, ErrorAnswer::Code(307), "http://other/z", redirect(307)),
+            (404, ErrorAnswer::Code(200), "http://other/z", redirect(302)),
+            (404, ErrorAnswer::Keep, "@nx", ErrorStep::Named { name: "@nx".to_owned(), status: Some(404) }),
+            (404, ErrorAnswer::Page, "@nx", ErrorStep::Named { name: "@nx".to_owned(), status: None }),
+        ];
+        for (status, answer, target, expected) in table {
+            let mut settings = settings();
+            let target = template(target);
+            settings.error_page = [ErrorPage { codes: vec![500, status], answer, target }].into();
+            with_scope(&facts("/?q=5"), &[], |scope| {
+                assert_eq!(error_page(&settings, status, scope), Some(expected.clone()));
+                assert_eq!(error_page(&settings, 403, scope), None);
+            });
+        }
+    }
+
+    #[test]
+    fn the_missing_slash_is_a_status_like_others() {
+        let locations = [proxied("/x/", "http://b")];
+        let facts = facts("/x?a");
+        let chosen = location::find(&locations, &facts.uri).unwrap();
+        let expected = Answer::Status { status: 301, location: Some(b"/x/?a".to_vec()) };
+        assert_eq!(with_scope(&facts, &[], |scope| slash_redirect(&chosen, scope)), expected);
+    }
+
+    #[test]
+    fn every_page_has_a_reason() {
+        for status in 100..600 {
+            assert_eq!(
+                title(status).is_some_and(|_| reason(wire_status(status)).is_empty()),
+                false,
+                "{status}"
+            );
+        }
+    }
+}

@@ -67,3 +67,75 @@ pub fn add_headers(headers: &mut HeaderMap, status: u16, rules: &[AddHeader], sc
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{facts, headers, listed, server, template, with_scope};
+    use super::*;
+
+    #[test]
+    fn names_are_accepted_as_configured() {
+        let sent = headers(&[("x-a", "1"), ("x_b", "2"), ("x.c", "3")]);
+        let mut server = server(Vec::new());
+        let names = |server: &Server| listed(&accepted(sent.clone(), server)).join(" ");
+        assert_eq!(names(&server), "x-a: 1");
+        server.underscores_in_headers = true;
+        assert_eq!(names(&server), "x-a: 1 x_b: 2");
+        (server.underscores_in_headers, server.ignore_invalid_headers) = (false, false);
+        assert_eq!(names(&server), "x-a: 1 x.c: 3 x_b: 2");
+    }
+
+    #[test]
+    fn what_belongs_to_one_connection_ends_here() {
+        let mut sent = headers(&[
+            ("connection", "close, X-Own , host,content-length"),
+            ("connection", "x-second, bad name"),
+            ("x-own", "1"),
+            ("x-second", "2"),
+            ("host", "h"),
+            ("content-length", "0"),
+            ("keep-alive", "1"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("proxy-connection", "close"),
+            ("trailer", "t"),
+            ("x-kept", "3"),
+        ]);
+        remove_hop_by_hop(&mut sent);
+        assert_eq!(listed(&sent), ["content-length: 0", "host: h", "trailer: t", "x-kept: 3"]);
+    }
+
+    #[test]
+    fn values_stay_on_their_line() {
+        assert_eq!(header_value(b"a\r\nb\0c\td\x7fe\xff ".to_vec()).as_bytes(), b"a  b c\td e\xff");
+    }
+
+    #[test]
+    fn headers_are_added_for_the_statuses_of_nginx() {
+        let rule =
+            |name: &str, value, always| AddHeader { name: name.to_owned(), value: template(value), always };
+        let rules =
+            [rule("X-Plain", "p", false), rule("X-Always", "a", true), rule("X-Empty", "$arg_none", true)];
+        for status in 100..=599 {
+            let mut answer = HeaderMap::new();
+            with_scope(&facts("/"), &[], |scope| add_headers(&mut answer, status, &rules, scope));
+            // The list that nginx's documentation of add_header gives, and the comparison confirmed.
+            let usual = [200, 201, 204, 206, 301, 302, 303, 304, 307, 308].contains(&status);
+            let expected: &[&str] = if usual { &["x-always: a", "x-plain: p"] } else { &["x-always: a"] };
+            assert_eq!(listed(&answer), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn some_headers_are_replaced_others_joined() {
+        let rule =
+            |name: &str, value| AddHeader { name: name.to_owned(), value: template(value), always: false };
+        let rules =
+            [rule("ETag", "e"), rule("Cache-Control", "c"), rule("X-A", "2"), rule("Last-Modified", "")];
+        let sent = [("etag", "b"), ("cache-control", "b"), ("x-a", "1"), ("last-modified", "x")];
+        let mut answer = headers(&sent);
+        with_scope(&facts("/"), &[], |scope| add_headers(&mut answer, 200, &rules, scope));
+        assert_eq!(listed(&answer), ["cache-control: b", "cache-control: c", "etag: e", "x-a: 1", "x-a: 2"]);
+    }
+}

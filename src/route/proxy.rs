@@ -243,3 +243,197 @@ fn set_headers(headers: &mut HeaderMap, rules: &[(String, Template)], scope: &Sc
 fn own_business(name: &HeaderName) -> bool {
     [header::CONNECTION, header::UPGRADE, header::TRANSFER_ENCODING].contains(name) || *name == "keep-alive"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{facts, headers, listed, settings, template, with_scope};
+    use super::super::uri::Target;
+    use super::*;
+
+    /// What nginx asked its backend for.
+    #[test]
+    fn uris_go_out_as_from_nginx() {
+        use UriPart::{Fixed, None, Rendered};
+        let prefix = How::Prefix;
+        let table = [
+            (None, prefix(1), "/a%20b?x=%20", "/a%20b?x=%20"),
+            (None, prefix(1), "/a/../b//c", "/a/../b//c"),
+            (None, prefix(1), "/a{b\"", "/a{b\""),
+            (None, How::Regex, "/re/../re/c", "/re/../re/c"),
+            (None, How::Named, "/e405/x%20y?q", "/e405/x%20y?q"),
+            (None, prefix(1), "http://p.test/abs/../x?y", "/abs/../x?y"),
+            (None, prefix(1), "http://p.test?q", "/?q"),
+            (Fixed("/"), prefix(3), "http://p.test/u/abs", "/abs"),
+            (Fixed("/"), prefix(3), "/u/a%20b?x", "/a%20b?x"),
+            (Fixed("/"), prefix(3), "/u/", "/"),
+            (Fixed("/"), prefix(3), "/u/?", "/"),
+            (Fixed("/"), prefix(3), "/u//x", "/x"),
+            (Fixed("/"), prefix(3), "/u/a{b", "/a{b"),
+            (Fixed("/"), prefix(3), "/u/a%7Bb{c", "/a%7Bb%7Bc"),
+            (Fixed("/"), prefix(3), "/u/a%5Eb^c", "/a%5Eb%5Ec"),
+            (Fixed("/"), prefix(3), "/u/%C3%A9%ff", "/%C3%A9%FF"),
+            (Fixed("/"), prefix(3), "/u/%3F%23%25x", "/%3F%23%25x"),
+            (Fixed("/"), prefix(3), "/u/a%2Fb", "/a/b"),
+            (Fixed("/"), prefix(3), "/u/a%2e%2e", "/a.."),
+            (Fixed("/"), prefix(3), "/u/a%22%3C%3E%5C%60%7C%7D%7F", "/a%22%3C%3E%5C%60%7C%7D%7F"),
+            (Fixed("/vv"), prefix(2), "/v", "/vv"),
+            (Fixed("/vv"), prefix(2), "/v/x", "/vv/x"),
+            (Fixed("/vv"), prefix(2), "/vx?y", "/vvx?y"),
+            (Fixed("/ww/?k=1"), prefix(3), "/w/x?y=2", "/ww/?k=1x?y=2"),
+            (Fixed("/exact"), How::Exact, "/ex?z", "/exact?z"),
+            (Rendered(""), prefix(1), "/var/a%20b?x", "/var/a%20b?x"),
+            (Rendered("/fix"), prefix(1), "/varu/zzz?x", "/fix"),
+            (Rendered("/?q=1"), prefix(1), "/varq/x?y", "/?q=1"),
+            // nginx sends these two with a space and a byte that no request line can carry.
+            (Rendered("/varuri/a b?x"), prefix(1), "/varuri/a%20b?x", "/varuri/a%20b?x"),
+            (Fixed("/"), prefix(3), "/u/é", "/%C3%A9"),
+        ];
+        for (part, how, target, expected) in table {
+            assert_eq!(backend_uri(part, how, &facts(target)), expected, "{part:?} {target}");
+        }
+    }
+
+    #[test]
+    fn after_an_internal_redirect_the_new_uri_counts() {
+        let mut facts = facts("/sent?a");
+        (facts.uri, facts.args, facts.redirected) = ("/u/er%20r.html".to_owned(), "z=1".to_owned(), true);
+        assert_eq!(backend_uri(UriPart::None, How::Prefix(1), &facts), "/u/er%2520r.html?z=1");
+        assert_eq!(backend_uri(UriPart::Fixed("/"), How::Prefix(3), &facts), "/er%2520r.html?z=1");
+        assert_eq!(backend_uri(UriPart::Rendered("/x"), How::Prefix(3), &facts), "/x");
+    }
+
+    #[test]
+    fn destinations_are_split() {
+        type Parts<'a> = (bool, &'a str, Option<u16>, Option<&'a str>, &'a str, &'a str, &'a str);
+        let table: [(&str, Parts<'_>); 9] = [
+            ("http://b", (false, "b", None, None, "", "b", "80")),
+            ("HTTP://B:80/x?y", (false, "b", Some(80), None, "/x?y", "b", "80")),
+            ("https://b:443", (true, "b", Some(443), None, "", "b", "443")),
+            ("https://b:80/", (true, "b", Some(80), None, "/", "b:80", "80")),
+            ("http://b?q=1/2", (false, "b", None, None, "/?q=1/2", "b", "80")),
+            ("http://[::1]:3000/x", (false, "[::1]", Some(3000), None, "/x", "[::1]:3000", "3000")),
+            ("http://[::1]", (false, "[::1]", None, None, "", "[::1]", "80")),
+            ("http://unix:/run/s:/x", (false, "", None, Some("/run/s"), "/x", "localhost", "")),
+            ("http://unix:/run/s", (false, "", None, Some("/run/s"), "", "localhost", "")),
+        ];
+        for (text, expected) in table {
+            let found = Destination::parse(text.as_bytes()).unwrap();
+            let (host, port) = (found.proxy_host(), found.proxy_port());
+            let parts =
+                (found.https, &*found.host, found.port, found.unix.as_deref(), &*found.uri, &*host, &*port);
+            assert_eq!(parts, expected, "{text}");
+        }
+        let faults = [
+            ("b", DestinationFault::Scheme),
+            ("", DestinationFault::Scheme),
+            ("ws://b", DestinationFault::Scheme),
+            ("http://", DestinationFault::Host),
+            ("http:///x", DestinationFault::Host),
+            ("http://:80", DestinationFault::Host),
+            ("http://[::1", DestinationFault::Host),
+            ("http://[::1]x", DestinationFault::Host),
+            ("http://a b", DestinationFault::Host),
+            ("http://b:", DestinationFault::Port),
+            ("http://b:0", DestinationFault::Port),
+            ("http://b:+1", DestinationFault::Port),
+            ("http://b:65536", DestinationFault::Port),
+            ("http://b:1:2", DestinationFault::Port),
+            ("http://unix:", DestinationFault::Unix),
+            ("http://unix::/x", DestinationFault::Unix),
+        ];
+        for (text, expected) in faults {
+            assert_eq!(Destination::parse(text.as_bytes()), Err(expected), "{text}");
+        }
+    }
+
+    const CLIENT: &[(&str, &str)] = &[
+        ("host", "client.test"),
+        ("x-a", "c"),
+        ("x-b", "c"),
+        ("x-dup", "1"),
+        ("x-dup", "2"),
+        ("connection", "upgrade, x-listed"),
+        ("x-listed", "1"),
+        ("upgrade", "websocket"),
+        ("te", "trailers"),
+        ("expect", "100-continue"),
+        ("content-length", "5"),
+        ("sec-websocket-key", "k"),
+    ];
+
+    fn sent(rules: &[(&str, &str)], websocket: bool, change: impl FnOnce(&mut Settings)) -> (String, bool) {
+        let mut facts = facts("/");
+        facts.headers = headers(CLIENT);
+        let mut settings = settings();
+        settings.proxy_set_header =
+            rules.iter().map(|(name, value)| ((*name).to_owned(), template(value))).collect();
+        change(&mut settings);
+        let out = with_scope(&facts, &[], |scope| backend_headers(&settings, scope, websocket));
+        (listed(&out.headers).join("|"), out.upgrade)
+    }
+
+    #[test]
+    fn headers_of_the_client_go_on_under_proxy_set_header() {
+        let rest = "sec-websocket-key: k|x-a: c|x-b: c|x-dup: 1|x-dup: 2";
+        let plain = |rules: &[(&str, &str)]| sent(rules, false, |_| ()).0;
+        assert_eq!(plain(&[]), format!("content-length: 5|host: backend:3000|{rest}"));
+        assert_eq!(plain(&[("Host", "$host")]), format!("content-length: 5|host: example.com|{rest}"));
+        // A request without Host would be refused, so the default stays.
+        assert_eq!(plain(&[("host", "")]), format!("content-length: 5|host: backend:3000|{rest}"));
+        assert_eq!(
+            plain(&[("X-A", "1"), ("x-a", "2"), ("X-B", ""), ("x-dup", "$arg_none")]),
+            "content-length: 5|host: backend:3000|sec-websocket-key: k|x-a: 1|x-a: 2"
+        );
+    }
+
+    #[test]
+    fn framing_and_connections_are_not_configured() {
+        let rules = [
+            ("Connection", "upgrade"),
+            ("Upgrade", "$http_upgrade"),
+            ("Transfer-Encoding", "chunked"),
+            ("Content-Length", "77"),
+            ("Keep-Alive", "1"),
+        ];
+        let (headers, upgrade) = sent(&rules, false, |_| ());
+        assert!(headers.starts_with("content-length: 5|host: backend:3000|sec-websocket-key"), "{headers}");
+        assert!(!headers.contains("upgrade") && !headers.contains("keep-alive") && !upgrade, "{headers}");
+        assert!(!sent(&[("Content-Length", "")], false, |_| ()).0.contains("content-length"));
+        assert!(
+            !sent(&[], false, |settings| settings.proxy_pass_request_body = false)
+                .0
+                .contains("content-length")
+        );
+    }
+
+    #[test]
+    fn a_handshake_always_asks_for_the_upgrade() {
+        let asked = |(headers, upgrade): (String, bool)| {
+            upgrade && headers.contains("connection: upgrade") && headers.contains("upgrade: websocket")
+        };
+        assert!(asked(sent(&[], true, |_| ())));
+        assert!(asked(sent(&[("Connection", "close"), ("Upgrade", "$arg_none")], true, |_| ())));
+        let (headers, upgrade) = sent(&[("upgrade", "")], true, |_| ());
+        assert!(!upgrade && !headers.contains("upgrade:") && !headers.contains("connection:"), "{headers}");
+        // The handshake itself is the client's.
+        assert!(sent(&[], true, |_| ()).0.contains("sec-websocket-key: k"));
+    }
+
+    #[test]
+    fn headers_of_the_client_may_be_kept_back() {
+        let (headers, _) =
+            sent(&[("X-A", "1")], false, |settings| settings.proxy_pass_request_headers = false);
+        assert_eq!(headers, "host: backend:3000|x-a: 1");
+    }
+
+    #[test]
+    fn nothing_sent_can_break_a_line() {
+        let mut facts = facts("/a%0d%0aX:%20y");
+        facts.proxy_host = "b".to_owned();
+        let mut settings = settings();
+        settings.proxy_set_header = [("X-Uri".to_owned(), template("$uri"))].into();
+        let out = with_scope(&facts, &[], |scope| backend_headers(&settings, scope, false)).headers;
+        assert_eq!(out.get("x-uri").unwrap(), "/a  X: y");
+        assert_eq!(Target::parse("/a%0d", true).unwrap().path, "/a\r");
+    }
+}

@@ -139,3 +139,143 @@ pub(super) fn set_location(headers: &mut HeaderMap, url: Vec<u8>) {
     let name: HeaderName = header::LOCATION;
     headers.insert(name, header_value(url));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::facts::Facts;
+    use super::super::fixture::{facts, headers, listed, pass, proxied, template, with_scope};
+    use super::*;
+    use longwire_conf::model::{Action, AddHeader};
+
+    fn run(head: &str, to: &str, sent: (&str, &str), change: impl FnOnce(&mut Settings)) -> Vec<String> {
+        let mut location = proxied(head, to);
+        change(Arc::get_mut(&mut location.settings).unwrap());
+        answer(&location, &facts("/"), 302, &[sent])
+    }
+
+    fn answer(location: &Location, facts: &Facts, status: u16, sent: &[(&str, &str)]) -> Vec<String> {
+        let Some(Action::Proxy(pass)) = &location.action else { unreachable!() };
+        with_scope(facts, &[], |scope| listed(&client_headers(location, pass, scope, status, headers(sent))))
+    }
+
+    /// What nginx made of each header of its backend.
+    #[test]
+    fn redirects_of_the_backend_lead_here() {
+        let to = "http://127.0.0.1:3000";
+        let under = "http://127.0.0.1:3000/b/";
+        let table = [
+            (under, "location", "http://127.0.0.1:3000/b/x", "http://example.com:8080/back/x"),
+            (under, "location", "http://127.0.0.1:3000/bx", "http://127.0.0.1:3000/bx"),
+            (under, "location", "/b/x", "/b/x"),
+            (under, "location", "rel", "rel"),
+            (under, "location", "HTTP://127.0.0.1:3000/b/x", "HTTP://127.0.0.1:3000/b/x"),
+            (under, "refresh", "5; url=http://127.0.0.1:3000/b/x", "5; url=/back/x"),
+            (under, "refresh", "5; URL=http://127.0.0.1:3000/b/x", "5; URL=/back/x"),
+            (under, "refresh", "5", "5"),
+            (to, "location", "http://127.0.0.1:3000/b/x", "http://example.com:8080/b/x"),
+            (to, "location", "http://127.0.0.1:3000", "http://127.0.0.1:3000"),
+        ];
+        for (to, name, value, expected) in table {
+            let out = run("/back/", to, (name, value), |_| ());
+            assert_eq!(out, [format!("{name}: {expected}"), "server: longwire".to_owned()], "{value}");
+            let off =
+                run("/back/", to, (name, value), |settings| settings.proxy_redirect = ProxyRedirect::Off);
+            assert_eq!(off[0], format!("{name}: {value}"));
+        }
+    }
+
+    #[test]
+    fn rules_are_tried_in_order() {
+        let regex = regex::Regex::new("^https?://(?<h>[^/]+)/r(.*)$").unwrap();
+        let rules = Arc::new([
+            RedirectRule::Prefix(template("http://x.y/"), template("/z/")),
+            RedirectRule::Regex(regex, template("https://$host/$h$2")),
+            RedirectRule::Default,
+        ]);
+        let table = [
+            ("http://x.y/q", "http://example.com:8080/z/q"),
+            ("https://hh/r/q", "https://example.com/hh/q"),
+            ("http://127.0.0.1:3000/zz", "http://example.com:8080/back/zz"),
+            ("http://127.0.0.1:3000/rzz", "https://example.com/127.0.0.1:3000zz"),
+            ("http://other/zz", "http://other/zz"),
+        ];
+        for (value, expected) in table {
+            let out = run("/back/", "http://127.0.0.1:3000/", ("location", value), |settings| {
+                settings.proxy_redirect = ProxyRedirect::Rules(Arc::<[RedirectRule; 3]>::clone(&rules));
+            });
+            assert_eq!(out[0], format!("location: {expected}"));
+        }
+    }
+
+    #[test]
+    fn a_destination_of_variables_has_no_default_redirect() {
+        let mut location = proxied("/", "http://127.0.0.1:3000");
+        let target = ProxyTarget::Variable(template("$arg_a"));
+        location.action = Some(Action::Proxy(ProxyPass { target, ..pass("http://127.0.0.1:3000") }));
+        let out = answer(&location, &facts("/"), 302, &[("location", "http://127.0.0.1:3000/x")]);
+        assert_eq!(out[0], "location: http://127.0.0.1:3000/x");
+    }
+
+    #[test]
+    fn nginx_keeps_some_headers_to_itself() {
+        let hidden: Vec<_> =
+            HIDDEN.iter().map(|name| (*name, "v")).chain([("x-own", "1"), ("x-hide", "1")]).collect();
+        let mut location = proxied("/", "http://b");
+        Arc::get_mut(&mut location.settings).unwrap().proxy_hide_header = ["X-Hide".to_owned()].into();
+        assert_eq!(answer(&location, &facts("/"), 200, &hidden), ["server: longwire", "x-own: 1"]);
+        let settings = Arc::get_mut(&mut location.settings).unwrap();
+        settings.proxy_pass_header = ["Server".to_owned(), "X-Pad".to_owned()].into();
+        assert_eq!(answer(&location, &facts("/"), 200, &hidden), ["server: v", "x-own: 1", "x-pad: v"]);
+        assert!(answer(&location, &facts("/"), 200, &[]).is_empty());
+    }
+
+    #[test]
+    fn a_101_has_the_headers_of_the_upgrade_and_what_is_always_added() {
+        let mut location = proxied("/", "http://b");
+        let rule = |name: &str, always| AddHeader { name: name.to_owned(), value: template("v"), always };
+        Arc::get_mut(&mut location.settings).unwrap().add_header = [rule("a", true), rule("b", false)].into();
+        let sent = [
+            ("connection", "Upgrade, x"),
+            ("upgrade", "WebSocket"),
+            ("x", "1"),
+            ("sec-websocket-accept", "k"),
+        ];
+        let expected = [
+            "a: v",
+            "connection: upgrade",
+            "sec-websocket-accept: k",
+            "server: longwire",
+            "upgrade: websocket",
+        ];
+        assert_eq!(answer(&location, &facts("/"), 101, &sent), expected);
+        assert_eq!(answer(&location, &facts("/"), 400, &sent)[1], "sec-websocket-accept: k");
+    }
+
+    #[test]
+    fn paths_become_urls_as_configured() {
+        type Change = fn(&mut Settings, &mut Facts);
+        let table: [(Change, &str); 7] = [
+            (|_, _| (), "http://example.com:8080/x"),
+            (|settings, _| settings.absolute_redirect = false, "/x"),
+            (|settings, _| settings.port_in_redirect = false, "http://example.com/x"),
+            (|settings, _| settings.server_name_in_redirect = true, "http://first.example.com:8080/x"),
+            (|_, facts| drop(facts.headers.remove("host")), "http://127.0.0.1:8080/x"),
+            (
+                |_, facts| Arc::make_mut(&mut facts.connection).tls = Some(Default::default()),
+                "https://example.com:8080/x",
+            ),
+            (
+                |_, facts| Arc::make_mut(&mut facts.connection).local = Peer::Ip([127, 0, 0, 1].into(), 80),
+                "http://example.com/x",
+            ),
+        ];
+        for (change, expected) in table {
+            let (mut settings, mut facts) = (super::super::fixture::settings(), facts("/"));
+            change(&mut settings, &mut facts);
+            let url = with_scope(&facts, &[], |scope| absolute(b"/x".to_vec(), &settings, scope));
+            assert_eq!(String::from_utf8(url).unwrap(), expected);
+        }
+    }
+}

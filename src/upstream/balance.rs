@@ -61,10 +61,8 @@ impl Balancer {
         server.fails = server.fails.saturating_add(1);
         server.failed_us = now_us;
         server.checked_us = now_us;
-        if server.params.max_fails > 0 {
-            let step = i64::from(server.params.weight / server.params.max_fails);
-            server.effective = (server.effective - step).max(0);
-        }
+        let step = server.params.weight.checked_div(server.params.max_fails).unwrap_or(0);
+        server.effective = (server.effective - i64::from(step)).max(0);
     }
 
     /// The server answered.
