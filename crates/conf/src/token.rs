@@ -118,7 +118,8 @@ impl<'a> Tokens<'a> {
     /// A closing quote ends a word; a letter straight behind it is a mistake.
     fn after_quote(&mut self) {
         let Some(next) = self.text[self.at..].chars().next() else { return };
-        if matches!(next, ' ' | '\t' | '\r' | '\n' | ';' | '{' | ')') {
+        // A "}" is a mistake too, but of the directive: its ";" is missing.
+        if matches!(next, ' ' | '\t' | '\r' | '\n' | ';' | '{' | ')' | '}') {
             return;
         }
         let span = self.span(self.at, self.at + next.len_utf8());

@@ -129,15 +129,19 @@ fn parameter(b: &mut Builder<'_>, listen: &mut Listen, word: &Word) -> bool {
         _ => None,
     };
     let done = match (name, value) {
-        ("default_server" | "default", None) => Some(listen.default_server = true),
-        ("ssl", None) => Some(listen.ssl = true),
-        ("reuseport", None) => Some(listen.reuseport = true),
+        ("default_server" | "default", None) => turn_on(&mut listen.default_server),
+        ("ssl", None) => turn_on(&mut listen.ssl),
+        ("reuseport", None) => turn_on(&mut listen.reuseport),
         ("bind" | "deferred", None) => Some(()),
         ("rcvbuf" | "sndbuf" | "fastopen" | "accept_filter" | "setfib" | "type", Some(_)) => Some(()),
         ("backlog", Some(number)) => number.parse().ok().map(|number| listen.backlog = Some(number)),
         ("ipv6only", value) => flag(value).map(|on| listen.ipv6only = on),
-        ("so_keepalive", Some(value)) => Some(listen.so_keepalive = value != "off"),
-        ("http2", None) => Some(b.without_effect("listen ... http2", word.span, HTTP2)),
+        ("so_keepalive", Some("off")) => Some(()),
+        ("so_keepalive", Some(_)) => turn_on(&mut listen.so_keepalive),
+        ("http2", None) => {
+            b.without_effect("listen ... http2", word.span, HTTP2);
+            Some(())
+        }
         ("proxy_protocol", None) => {
             let message = "Longwire does not have \"proxy_protocol\" yet";
             b.report(
@@ -153,6 +157,12 @@ fn parameter(b: &mut Builder<'_>, listen: &mut Listen, word: &Word) -> bool {
         b.report(Diagnostic::error(word.span, message).help(help));
     }
     done.is_some()
+}
+
+/// Sets a flag, in the form that parameters are read in.
+pub(super) fn turn_on(flag: &mut bool) -> Option<()> {
+    *flag = true;
+    Some(())
 }
 
 fn server_name(b: &mut Builder<'_>, d: &Directive) {

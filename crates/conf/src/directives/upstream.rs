@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::server::turn_on;
 use super::{ANY, Context, Entry, HTTP, UPSTREAM, accepted, add, block, set};
 use crate::address;
 use crate::build::Builder;
@@ -164,8 +165,8 @@ fn parameter(b: &mut Builder<'_>, server: &mut UpstreamServer, word: &Word) -> b
         "weight" => number().filter(|&weight| weight > 0).map(|weight| server.weight = weight),
         "max_fails" => number().map(|fails| server.max_fails = fails),
         "fail_timeout" => value::seconds(text).map(|time| server.fail_timeout = time),
-        "backup" if text.is_empty() => Some(server.backup = true),
-        "down" if text.is_empty() => Some(server.down = true),
+        "backup" if text.is_empty() => turn_on(&mut server.backup),
+        "down" if text.is_empty() => turn_on(&mut server.down),
         "max_conns" | "slow_start" | "resolve" | "route" | "drain" | "service" => {
             b.report(not_yet(word, name));
             return false;

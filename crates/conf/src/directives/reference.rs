@@ -1,0 +1,77 @@
+//! The reference page, written from the table.
+
+use std::fmt::Write as _;
+
+use super::{Class, Entry, MODULES};
+use crate::template::{EMPTY, Known, PREFIXES};
+
+const INTRODUCTION: &str = "\
+# Directives and variables
+
+Longwire reads nginx's configuration language. A directive is implemented, accepted without effect because Longwire does
+not need it (`longwire -t` says so in a note), or refused because ignoring it would change what the file means. Any other
+name is a mistake. Times and sizes are written as in nginx: `500ms`, `60s`, `1h30m`, `7d`; `512`, `64k`, `10m`, `1g`.
+
+This page is generated from the table in `crates/conf/src/directives`; `UPDATE=1 cargo test -p longwire-conf` writes it.
+";
+
+/// The whole page, in Markdown.
+pub(crate) fn page() -> String {
+    let mut page = INTRODUCTION.to_owned();
+    for (heading, table) in MODULES {
+        let implemented: Vec<_> =
+            table.iter().filter(|entry| matches!(entry.class, Class::Implemented(_))).collect();
+        if !implemented.is_empty() {
+            let _ = writeln!(page, "\n## {heading}");
+        }
+        implemented.iter().for_each(|entry| describe(&mut page, entry));
+    }
+    list(&mut page, "Accepted without effect", |class| matches!(class, Class::Accepted));
+    list(&mut page, "Refused", |class| matches!(class, Class::Refused));
+    variables(&mut page);
+    page
+}
+
+fn describe(page: &mut String, entry: &Entry) {
+    let default = if entry.default.is_empty() { "none".to_owned() } else { format!("`{}`", entry.default) };
+    let _ = writeln!(page, "\n### {}\n\n    {}\n", entry.name, entry.form());
+    let _ = writeln!(page, "Default: {default}. Context: {}.\n\n{}", contexts(entry), entry.text);
+}
+
+fn contexts(entry: &Entry) -> String {
+    entry.contexts.iter().map(|context| context.name()).collect::<Vec<_>>().join(", ")
+}
+
+/// A table of names and reasons; names of one reason stand in one row.
+fn list(page: &mut String, heading: &str, belongs: fn(&Class) -> bool) {
+    let _ = writeln!(page, "\n## {heading}\n\n| Directives | Reason |\n|---|---|");
+    let mut rows: Vec<(&str, Vec<String>)> = Vec::new();
+    for entry in super::entries().filter(|entry| belongs(&entry.class)) {
+        let name = format!("`{}`", entry.name);
+        match rows.iter_mut().find(|(text, _)| *text == entry.text) {
+            Some((_, names)) => names.push(name),
+            None => rows.push((entry.text, vec![name])),
+        }
+    }
+    for (text, names) in rows {
+        let _ = writeln!(page, "| {} | {text} |", names.join(", "));
+    }
+}
+
+fn variables(page: &mut String) {
+    let _ = writeln!(page, "\n## Variables\n\n| Name | Meaning |\n|---|---|");
+    let _ = writeln!(page, "| `$1` to `$9` | What the groups of the last regular expression captured. |");
+    for (_, name, meaning) in Known::ALL {
+        let _ = writeln!(page, "| `${name}` | {} |", meaning.trim());
+    }
+    for (prefix, meaning) in PREFIXES {
+        let _ = writeln!(page, "| `${prefix}NAME` | {meaning} |");
+    }
+    for (name, reason) in EMPTY {
+        let _ = writeln!(page, "| `${name}` | Always empty: {reason}. |");
+    }
+    let _ = writeln!(
+        page,
+        "\nVariables of `map` blocks and named groups of regular expressions come on top of these."
+    );
+}

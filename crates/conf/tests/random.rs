@@ -1,0 +1,122 @@
+//! Whatever the bytes: no panic, and every mark lies inside its text.
+
+mod support;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use support::{Table, load_table};
+
+const WORDS: &[&str] = &[
+    "server",
+    "location",
+    "map",
+    "upstream",
+    "http",
+    "events",
+    "listen",
+    "80",
+    "443 ssl",
+    "proxy_pass",
+    "http://a",
+    "https://[::1]:1/x",
+    "http://unix:/a:/b",
+    "return",
+    "301",
+    "/",
+    "~",
+    "~*",
+    "=",
+    "@x",
+    "{",
+    "}",
+    ";",
+    "\n",
+    "\"",
+    "'",
+    "\\",
+    "$",
+    "${",
+    "$host",
+    "$http_x",
+    "$1",
+    "proxy_set_header",
+    "Host",
+    "include",
+    "a.conf",
+    "*.conf",
+    "default",
+    "hostnames",
+    "error_page",
+    "500",
+    "=200",
+    "root",
+    "/x",
+    "websocket_ping",
+    "10s",
+    "timeout=1s",
+    "log_format",
+    "access_log",
+    "if=$x",
+    "server_name",
+    "*.a.b",
+    "~^(?<n>.*)$",
+    "é",
+    "#",
+    "set",
+    "if",
+    "internal",
+    "ssl_certificate",
+    "proxy_redirect",
+    "off",
+    "on",
+    "keepalive",
+    "weight=2",
+    "backup",
+    "\0",
+    "\r\n",
+    "content_by_lua_block",
+];
+
+fn seed() -> u64 {
+    let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
+    std::env::var("LONGWIRE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(clock)
+}
+
+fn text(random: &mut fastrand::Rng) -> Vec<u8> {
+    let mut text = Vec::new();
+    for _ in 0..random.usize(..80) {
+        match random.u8(..20) {
+            0 => text.push(random.u8(..)),
+            1..=4 => {}
+            _ => text.push(b' '),
+        }
+        text.extend_from_slice(WORDS[random.usize(..WORDS.len())].as_bytes());
+    }
+    text
+}
+
+#[test]
+fn nothing_panics_and_marks_lie_inside() {
+    let seed = seed();
+    for step in 0..1500 {
+        let mut random = fastrand::Rng::with_seed(seed.wrapping_add(step));
+        let (main, included) = (text(&mut random), text(&mut random));
+        let table =
+            Table::default().with("/etc/longwire/test.conf", &main).with("/etc/longwire/a.conf", &included);
+        let checked = std::panic::catch_unwind(|| check(&table));
+        assert!(checked.is_ok(), "LONGWIRE_SEED={seed} at step {step}: {:?}", String::from_utf8_lossy(&main));
+    }
+}
+
+fn check(table: &Table) {
+    let loaded = load_table(table);
+    for diagnostic in &loaded.diagnostics {
+        if let Some(span) = diagnostic.span {
+            let text = &loaded.sources.files()[span.file as usize].text;
+            assert!(text.get(span.start as usize..span.end as usize).is_some(), "{diagnostic:?}");
+            loaded.sources.locate(span);
+        }
+        assert!(diagnostic.render(&loaded.sources, false).ends_with('\n'));
+        diagnostic.render(&loaded.sources, true);
+    }
+}
