@@ -25,6 +25,7 @@
 //!     assert!(tunnel.poll_transmit(side, Time(10), &mut random).is_none()); // nothing of ours is due
 //! }
 //! assert_eq!(tunnel.poll_timeout(), Some(Time(60_000_010))); // then call `handle_timeout`
+//! assert!(tunnel.outcome().is_none()); // not over
 //! ```
 //!
 //! The floors, ground floor first: [`close`] and [`frame`] are the bytes; [`scanner`] follows the frames of one

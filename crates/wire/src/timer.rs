@@ -87,6 +87,13 @@ impl Timers {
         }
     }
 
+    /// Moves every timer that has expired to `at`.
+    pub fn postpone(&mut self, now: Time, at: Time) {
+        for expired in self.0.iter_mut().flatten().filter(|old| **old <= now) {
+            *expired = at;
+        }
+    }
+
     /// Stops the timer if it has expired, and says whether it had.
     pub fn take_expired(&mut self, timer: Timer, now: Time) -> bool {
         let expired = self.at(timer).is_some_and(|at| at <= now);

@@ -11,6 +11,12 @@ use crate::scanner::{Rules, Scanner, Step};
 use crate::side::{Pair, Party, Side};
 use crate::timer::{Time, Timer, Timers};
 
+/// A deadline noticed this many microseconds late says nothing about the ends.
+pub const LATE_US: u64 = 2_000_000;
+
+/// Microseconds that a driver has to read what waited while the proxy was asleep.
+pub const GRACE_US: u64 = 1_000_000;
+
 /// How a tunnel behaves. Copied at its start, so that a new configuration changes new tunnels only.
 ///
 /// `u64::MAX` microseconds mean never.
@@ -236,7 +242,13 @@ impl Tunnel {
     }
 
     /// Does what [`Tunnel::poll_timeout`] asked for, as far as it is time. Harmless when it is early.
+    ///
+    /// When it is late by more than [`LATE_US`] the proxy itself was asleep (stopped, paused, starved), and the bytes
+    /// that would have met the deadline may wait unread: what has expired gets [`GRACE_US`] more.
     pub fn handle_timeout(&mut self, now: Time) {
+        if self.timers.next().is_some_and(|at| now.since(at) > LATE_US) {
+            return self.timers.postpone(now, now.after(GRACE_US));
+        }
         for timer in Timer::ALL {
             if self.timers.take_expired(timer, now) {
                 self.expired(timer, now);

@@ -95,6 +95,8 @@ fn an_end_of_stream_without_a_close_is_told_to_the_other() {
     let mut world = World::new(options());
     world.eof(Backend);
     assert_eq!(world.sides(), (Open, Finish));
+    assert!(!world.tunnel.wants_read(Backend) && world.tunnel.wants_read(Client));
+    assert_eq!(world.tunnel.outcome(), None); // one end is still there
     assert_eq!(world.farewell(Client), (1014, "backend gone".into()));
     world.read(Client, &text(Client, "did not know yet"));
     assert!(world.wire.backend.is_empty());

@@ -46,6 +46,26 @@ fn without_pings_only_bytes_count() {
     assert_eq!(world.story(), (Party::Proxy, Cause::Idle));
 }
 
+#[test]
+fn a_proxy_that_slept_blames_nobody() {
+    let mut world = acquainted(options());
+    world.pass(30 * SECOND);
+    let answers = Side::BOTH.map(|side| pong(side, &world.ping(side)));
+    world.now = world.now.after(3600 * SECOND); // stopped by a debugger, a paused container
+    world.tunnel.handle_timeout(world.now);
+    world.transmit();
+    assert!(!world.tunnel.is_ending() && world.seen(Client).is_empty());
+    let mut unread = world.tunnel.clone();
+    for (side, answer) in Side::BOTH.into_iter().zip(&answers) {
+        world.read(side, answer);
+    }
+    world.pass(30 * SECOND - 1);
+    assert_eq!(world.sides(), (Open, Open));
+    // Had nothing been waiting there, the verdict would have come after a second.
+    unread.handle_timeout(unread.poll_timeout().unwrap());
+    assert!(unread.is_ending());
+}
+
 // Blocked writes
 
 #[test]
