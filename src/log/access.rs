@@ -46,3 +46,47 @@ fn push_hex(line: &mut Vec<u8>, lead: &[u8], byte: u8) {
     line.extend_from_slice(lead);
     line.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::fixture::{facts, headers, template, with_scope};
+
+    fn lines(text: &str, target: &str, sent: &[(&str, &str)]) -> [String; 3] {
+        let mut facts = facts(target);
+        facts.headers = headers(sent);
+        [Escape::Default, Escape::Json, Escape::None].map(|escape| {
+            let format = LogFormat { name: "f".to_owned(), escape, template: template(text) };
+            let line = with_scope(&facts, &[], |scope| line(&format, scope));
+            String::from_utf8_lossy(&line).into_owned()
+        })
+    }
+
+    /// What nginx wrote.
+    #[test]
+    fn values_are_escaped_as_in_nginx() {
+        let text = "<$http_nope|$arg_e|$args|$m0|$remote_user|$http_x|$upstream_addr|$is_args|$cookie_a>";
+        let [default, json, none] = lines(text, "/log?e=", &[("x", "a\"b\\c\td\u{e9}")]);
+        assert_eq!(default, "<-||e=||-|a\\x22b\\x5Cc\\x09d\\xC3\\xA9|-|?|->\n");
+        assert_eq!(json, "<||e=|||a\\\"b\\\\c\\td\u{e9}||?|>\n");
+        assert_eq!(none, "<||e=|||a\"b\\c\td\u{e9}||?|>\n");
+        assert_eq!(lines(text, "/log", &[("cookie", "a=")])[0], "<-|-|-||-|-|-||>\n");
+    }
+
+    #[test]
+    fn controls_cannot_end_a_line() {
+        let [default, json, _] = lines("$uri", "/%0a%0d%08%0c%01%7f%ff", &[]);
+        assert_eq!(default, "/\\x0A\\x0D\\x08\\x0C\\x01\\x7F\\xFF\n");
+        assert_eq!(json, "/\\n\\r\\b\\f\\u0001\u{7f}\u{fffd}\n");
+    }
+
+    #[test]
+    fn the_combined_format_looks_like_nginx_s() {
+        let combined = "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \
+                        \"$http_referer\" \"$http_user_agent\"";
+        let [line, ..] = lines(combined, "/ws?a", &[("user-agent", "curl/8")]);
+        let expected =
+            "192.0.2.7 - - [23/Nov/2026:04:12:51 +0000] \"GET /ws?a HTTP/1.1\" 000 0 \"-\" \"curl/8\"\n";
+        assert_eq!(line, expected);
+    }
+}

@@ -129,3 +129,49 @@ impl Write for Clean<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::fixture::{facts, headers};
+
+    /// The line after date and time.
+    fn rest(level: Level, context: &Context<'_>, message: &str) -> String {
+        let line = line(level, context, message);
+        let pid = std::process::id();
+        line["2026/11/23 04:12:51 ".len()..].replace(&format!("{pid}#{pid}"), "PID")
+    }
+
+    #[test]
+    fn lines_say_what_is_known() {
+        let facts = facts("/ws?a=\"b\"");
+        let client = "client: 192.0.2.7";
+        let table = [
+            (Context::default(), "[notice] PID: message\n".to_owned()),
+            (Context::connection(&facts.connection), format!("[notice] PID: *12 message, {client}\n")),
+            (
+                Context::request(&facts).upstream("http://127.0.0.1:3000/ws"),
+                format!(
+                    "[notice] PID: *12 message, {client}, server: first.example.com, \
+                     request: \"GET /ws?a=\\x22b\\x22 HTTP/1.1\", upstream: \"http://127.0.0.1:3000/ws\", \
+                     host: \"Example.com:8080\"\n"
+                ),
+            ),
+        ];
+        for (context, expected) in table {
+            assert_eq!(rest(Level::Notice, &context, "message"), expected);
+        }
+    }
+
+    #[test]
+    fn nobody_can_forge_a_line() {
+        let mut facts = facts("/");
+        facts.headers = headers(&[("host", "a\\\"\t\u{85}b"), ("referer", "r")]);
+        facts.headers.insert("referer", http::HeaderValue::from_bytes(b"\xff").unwrap());
+        let out =
+            rest(Level::Error, &Context::request(&facts), "bad \"x\\\n2026/11/23 [emerg]\u{1b}\u{2028}é");
+        assert!(out.contains("bad \"x\\\\x0A2026/11/23 [emerg]\\x1B\\xE2\\x80\\xA8é, client"), "{out}");
+        assert!(out.ends_with("host: \"a\\x5C\\x22\\x09\\xC2\\x85b\", referrer: \"\\xFF\"\n"), "{out}");
+        assert_eq!(out.lines().count(), 1);
+    }
+}

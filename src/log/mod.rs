@@ -162,3 +162,119 @@ fn all_settings(server: &Server) -> Vec<&Settings> {
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::fixture::{facts, server, template, with_scope};
+    use longwire_conf::model::{Escape, Spanned};
+    use longwire_conf::source::Span;
+    use std::fs;
+
+    /// A directory that goes when the test ends.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new(name: &str) -> Directory {
+            let path = std::env::temp_dir().join(format!("longwire-log-{}-{name}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Directory(path)
+        }
+
+        fn read(&self, name: &str) -> String {
+            fs::read_to_string(self.0.join(name)).unwrap_or_default()
+        }
+
+        fn spanned(&self, name: &str) -> Spanned<PathBuf> {
+            Spanned { value: self.0.join(name), span: Span::default() }
+        }
+
+        fn errors(&self, name: &str, level: Level) -> Arc<[ErrorLog]> {
+            Arc::new([ErrorLog { path: Some(self.spanned(name)), level }])
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn config(directory: &Directory) -> Config {
+        let mut server = server(Vec::new());
+        let settings = Arc::make_mut(&mut server.settings);
+        settings.error_log = directory.errors("server.log", Level::Warn);
+        let log = |path, condition: Option<&str>| AccessLog {
+            path: directory.spanned(path),
+            format: 0,
+            condition: condition.map(template),
+        };
+        settings.access_log = [log("access.log", None), log("some.log", Some("$arg_log"))].into();
+        let mut config = Config { servers: vec![server], ..Config::default() };
+        config.main.error_log = directory.errors("main.log", Level::Info);
+        let format =
+            LogFormat { name: "f".to_owned(), escape: Escape::Default, template: template("$request_uri") };
+        config.log_formats.push(format);
+        config
+    }
+
+    #[test]
+    fn lines_go_where_they_belong() {
+        let directory = Directory::new("lines");
+        let config = config(&directory);
+        let logs = Logs::open(&config).unwrap();
+        let settings = &config.servers[0].settings;
+        let none = Context::default();
+        logs.error(&settings.error_log, Level::Error, &none, "to the server");
+        logs.error(&settings.error_log, Level::Notice, &none, "to nobody");
+        logs.error(&[], Level::Notice, &none, "to all");
+        for target in ["/a", "/b?log=0", "/c?log=1"] {
+            let facts = facts(target);
+            with_scope(&facts, &[], |scope| logs.access(&settings.access_log, &config.log_formats, scope));
+        }
+        logs.flush();
+        assert!(directory.read("server.log").ends_with(": to the server\n"));
+        assert!(directory.read("main.log").ends_with(": to all\n"));
+        assert_eq!(directory.read("access.log"), "/a\n/b?log=0\n/c?log=1\n");
+        assert_eq!(directory.read("some.log"), "/c?log=1\n");
+        assert!(
+            logs.enabled(&settings.error_log, Level::Warn) && !logs.enabled(&settings.error_log, Level::Info)
+        );
+        assert!(logs.enabled(&[], Level::Info) && !logs.enabled(&[], Level::Debug));
+    }
+
+    #[test]
+    fn files_are_opened_anew_after_they_were_moved() {
+        let directory = Directory::new("reopen");
+        let config = config(&directory);
+        let logs = Logs::open(&config).unwrap();
+        logs.error(&[], Level::Error, &Context::default(), "one");
+        logs.flush();
+        fs::rename(directory.0.join("main.log"), directory.0.join("old.log")).unwrap();
+        logs.error(&[], Level::Error, &Context::default(), "two");
+        logs.flush();
+        assert!(logs.reopen().is_empty());
+        logs.error(&[], Level::Error, &Context::default(), "three");
+        logs.flush();
+        assert_eq!(
+            (directory.read("old.log").lines().count(), directory.read("main.log").lines().count()),
+            (2, 1)
+        );
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_named_and_changes_nothing() {
+        let directory = Directory::new("fail");
+        let good = config(&directory);
+        let logs = Logs::open(&good).unwrap();
+        let mut bad = config(&directory);
+        bad.main.error_log = directory.errors("none/x.log", Level::Info);
+        for error in [logs.adopt(&bad).unwrap_err(), Logs::open(&bad).unwrap_err()] {
+            let text = error.to_string();
+            assert!(text.starts_with("open() \"") && text.contains("none/x.log\" failed: "), "{text}");
+        }
+        logs.error(&[], Level::Error, &Context::default(), "still here");
+        logs.flush();
+        assert!(directory.read("main.log").ends_with(": still here\n"));
+    }
+}

@@ -150,3 +150,34 @@ fn say_lost(lost: &AtomicU64, fallback: &Sink) {
     // If not even this can be written, nobody is left to be told.
     let _ = fallback.write(error::line(Level::Alert, &Context::default(), message).as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_is_counted_and_said() {
+        let path = std::env::temp_dir().join(format!("longwire-lost-{}", std::process::id()));
+        let fallback = Arc::new(Sink::open(Some(path.clone())).unwrap());
+        let full = Arc::new(Sink::open(Some(PathBuf::from("/dev/full"))).unwrap());
+        let writer = Writer::start(Arc::clone(&fallback)).unwrap();
+        writer.write(Arc::clone(&full), Arc::from(&b"line\n"[..]));
+        writer.flush(Duration::from_secs(10));
+        // Nothing gets through while this is held, so the queue fills.
+        let held = full.file.lock().unwrap();
+        for _ in 0..QUEUE + 10 {
+            writer.write(Arc::clone(&full), Arc::from(&b"line\n"[..]));
+        }
+        assert!(writer.lost.load(Ordering::Relaxed) >= 9);
+        writer.flush(Duration::from_millis(5));
+        drop(held);
+        writer.flush(Duration::from_secs(10));
+        let said = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(
+            said.lines().all(|line| line.contains(" [alert] ") && line.ends_with("lines of logs were lost"))
+        );
+        let count = |line: &str| line.split(": ").nth(1)?.split(' ').next()?.parse::<usize>().ok();
+        assert_eq!(said.lines().filter_map(count).sum::<usize>(), 1 + QUEUE + 10);
+    }
+}

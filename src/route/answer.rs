@@ -138,10 +138,17 @@ fn finished(status: u16, headers: HeaderMap, body: Vec<u8>, settings: &Settings,
 /// The body of a built-in page; empty for a status that has none.
 pub fn page_body(status: u16, settings: &Settings) -> String {
     let Some(title) = title(status) else { return String::new() };
+    // A status of nginx's own is a Bad Request that says more.
+    let (heading, more) = match title.split_once(' ') {
+        Some((_, detail)) if wire_status(status) != status => {
+            ("400 Bad Request", format!("<center>{detail}</center>\r\n"))
+        }
+        _ => (title, String::new()),
+    };
     let signature = signature(settings);
     format!(
-        "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n\
-         <hr><center>{signature}</center>\r\n</body>\r\n</html>\r\n"
+        "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{heading}</h1></center>\r\n\
+         {more}<hr><center>{signature}</center>\r\n</body>\r\n</html>\r\n"
     )
 }
 
@@ -317,9 +324,19 @@ mod tests {
         assert_eq!((page(418, None).status, listed(&page(418, None).headers).len()), (418, 1));
         let redirect = page(301, Some("/foo"));
         assert_eq!(redirect.headers.get("location").unwrap(), "http://example.com:8080/foo");
-        // The lengths of nginx's own pages, whose name is one byte longer than "longwire" and " 1.22.1" apart.
-        let lengths =
-            [(301, 169), (302, 145), (400, 157), (404, 153), (405, 157), (413, 183), (414, 177), (494, 233)];
+        // The lengths of nginx's own pages, but for the name of the server.
+        let lengths = [
+            (301, 169),
+            (302, 145),
+            (400, 157),
+            (404, 153),
+            (405, 157),
+            (413, 183),
+            (414, 177),
+            (494, 233),
+            (495, 215),
+            (497, 255),
+        ];
         for (status, length) in lengths {
             assert_eq!(
                 page(status, None).body.len() - "longwire".len() + "nginx/1.22.1".len(),

@@ -15,4 +15,4 @@ pub mod uri;
 pub mod variables;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;

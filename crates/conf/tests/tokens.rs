@@ -81,7 +81,7 @@ fn line_ends_and_byte_order_mark() {
 fn mistakes() {
     for (text, message) in [
         ("server { listen \"80\"x; }", "unexpected \"x\""),
-        ("server { location \"/\"} { }", "unexpected \"}\""),
+        ("server { listen \"80\"} ", "unexpected \"}\""),
         ("server { listen 80 }", "unexpected \"}\""),
         ("server { ; }", "unexpected \";\""),
         ("{ }", "unexpected \"{\""),

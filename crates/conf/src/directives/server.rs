@@ -99,9 +99,15 @@ fn listen(b: &mut Builder<'_>, d: &Directive) {
     b.level.listens.push(Spanned { value: listen, span: d.span });
 }
 
-/// An address to listen on; the port is 80 when none is written.
+/// An address to listen on; the port is 80 when none is written. A port 0 behind an IP address asks the system for
+/// a free one, which nginx does not know.
 fn listen_address(text: &str) -> Result<Address, &'static str> {
     const EVERY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    if let Some(host) = text.strip_suffix(":0")
+        && let Ok(Address::Ip(ip, 0)) = address::parse(host)
+    {
+        return Ok(Address::Ip(ip, 0));
+    }
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Ok(Address::Ip(EVERY, address::port(text).ok_or("invalid port")?));
     }
