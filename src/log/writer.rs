@@ -6,14 +6,15 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use longwire_conf::model::Level;
 
 use super::error::{self, Context};
+use crate::clock;
 
 /// Lines that may wait: seconds of traffic at full speed, and a few megabytes at worst.
 const QUEUE: usize = 8192;
@@ -111,33 +112,49 @@ impl Writer {
     }
 
     pub(super) fn flush(&self, patience: Duration) {
-        let deadline = Instant::now() + patience;
+        let deadline = clock::now_us() + clock::micros(patience);
         let (done, wait) = sync_channel(1);
         let mut message = Message::Flush(done);
         while let Err(TrySendError::Full(back)) = self.queue.try_send(message) {
-            if Instant::now() >= deadline {
+            if clock::now_us() >= deadline {
                 return;
             }
             message = back;
             thread::sleep(Duration::from_millis(1));
         }
         // Either it was done, or the time is up: nothing more can be done here.
-        let _ = wait.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        let _ = wait.recv_timeout(Duration::from_micros(deadline.saturating_sub(clock::now_us())));
     }
 }
 
+/// Time between two lines that tell of losses: a full disk must not fill the fallback too.
+const QUIET: Duration = Duration::from_secs(1);
+
 fn run(lines: &Receiver<Message>, lost: &AtomicU64, fallback: &Sink) {
-    for message in lines {
+    let mut next_us = 0;
+    loop {
+        // Whatever is lost is lost while this thread is busy, so it never sleeps over news.
+        let message = match lost.load(Ordering::Relaxed) {
+            0 => lines.recv().map_err(RecvTimeoutError::from),
+            _ => lines.recv_timeout(QUIET),
+        };
+        let mut flushed = None;
         match message {
-            Message::Line(sink, line) => {
+            Ok(Message::Line(sink, line)) => {
                 if sink.write(&line).is_err() {
                     lost.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            // Whoever waited may have given up.
-            Message::Flush(done) => drop(done.send(())),
+            Ok(Message::Flush(done)) => flushed = Some(done),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return say_lost(lost, fallback),
         }
-        say_lost(lost, fallback);
+        if flushed.is_some() || clock::now_us() >= next_us {
+            say_lost(lost, fallback);
+            next_us = clock::now_us() + clock::micros(QUIET);
+        }
+        // Whoever waited may have given up.
+        flushed.map(|done| done.send(()));
     }
 }
 

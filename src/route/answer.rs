@@ -398,11 +398,7 @@ mod tests {
     #[test]
     fn every_page_has_a_reason() {
         for status in 100..600 {
-            assert_eq!(
-                title(status).is_some_and(|_| reason(wire_status(status)).is_empty()),
-                false,
-                "{status}"
-            );
+            assert!(title(status).is_none() || !reason(wire_status(status)).is_empty(), "{status}");
         }
     }
 }
