@@ -2,8 +2,6 @@
 
 mod support;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use support::{Table, load_table};
 
 const WORDS: &[&str] = &[
@@ -78,8 +76,8 @@ const WORDS: &[&str] = &[
 ];
 
 fn seed() -> u64 {
-    let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
-    std::env::var("LONGWIRE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(clock)
+    let given = std::env::var("LONGWIRE_SEED").ok().and_then(|seed| seed.parse().ok());
+    given.unwrap_or_else(|| fastrand::u64(..))
 }
 
 fn text(random: &mut fastrand::Rng) -> Vec<u8> {
