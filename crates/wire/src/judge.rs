@@ -73,6 +73,14 @@ impl Tunnel {
         }
     }
 
+    fn stop_pings(&mut self) {
+        for side in Side::BOTH {
+            self.ends[side].pinger.due = false;
+            self.timers.stop(Timer::Ping(side));
+            self.timers.stop(Timer::Pong(side));
+        }
+    }
+
     /// A frame began.
     pub(crate) fn count(&mut self, from: Side, header: Option<Header>) {
         match header {
@@ -118,11 +126,7 @@ impl Tunnel {
     pub(crate) fn closed(&mut self, from: Side, now: Time) {
         let to = from.other();
         let first = *self.first_close.get_or_insert(from);
-        for side in Side::BOTH {
-            self.ends[side].pinger.stop();
-            self.timers.stop(Timer::Ping(side));
-            self.timers.stop(Timer::Pong(side));
-        }
+        self.stop_pings();
         if self.ending.is_none() {
             if self.ends[to].scanner.is_over() {
                 self.end(
@@ -185,10 +189,8 @@ impl Tunnel {
         self.ending = Some(Outcome { ended_by, cause, code_from: [None; 2], code_to: [None; 2] });
         self.note_codes();
         self.timers.stop(Timer::Idle);
+        self.stop_pings();
         for side in Side::BOTH {
-            self.ends[side].pinger.stop();
-            self.timers.stop(Timer::Ping(side));
-            self.timers.stop(Timer::Pong(side));
             self.settle(side, lives[side], now);
         }
     }

@@ -64,11 +64,6 @@ impl Pinger {
             out.sent = None;
         }
     }
-
-    /// No more pings.
-    pub(crate) fn stop(&mut self) {
-        self.due = false;
-    }
 }
 
 #[cfg(test)]
