@@ -1,5 +1,6 @@
 //! Pure: what is known of a request, as variables and routing see it.
 
+use std::mem::take;
 use std::sync::Arc;
 
 use core::net::IpAddr;
@@ -170,22 +171,28 @@ impl Captures {
         let named = named.filter_map(|name| Some((name.to_owned(), owned(found.name(name)?)))).collect();
         Some(Captures { numbered, named })
     }
-}
 
-impl Facts {
-    /// Takes over what an expression captured: numbers are replaced, names are added or changed.
+    /// These, and what was captured afterwards: numbers are replaced, names are added or changed.
     ///
     /// Captures without a whole match (nothing was tried, or no expression matched) change nothing, as in nginx.
-    pub fn capture(&mut self, captures: Captures) {
-        if captures.numbered.is_empty() {
-            return;
+    pub fn then(mut self, later: Captures) -> Captures {
+        if later.numbered.is_empty() {
+            return self;
         }
-        self.captures = captures.numbered;
-        for (name, value) in captures.named {
+        for (name, value) in later.named {
             match self.named.iter_mut().find(|(known, _)| *known == name) {
                 Some(known) => known.1 = value,
                 None => self.named.push((name, value)),
             }
         }
+        Captures { numbered: later.numbered, named: self.named }
+    }
+}
+
+impl Facts {
+    /// Takes over what an expression captured.
+    pub fn capture(&mut self, captures: Captures) {
+        let known = Captures { numbered: take(&mut self.captures), named: take(&mut self.named) };
+        Captures { numbered: self.captures, named: self.named } = known.then(captures);
     }
 }

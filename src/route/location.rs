@@ -100,6 +100,8 @@ fn search<'a>(
         let Matcher::Regex(regex) = &location.matcher else { continue };
         let Some(captures) = Captures::of(regex, path) else { continue };
         at.push(index);
+        // Names that an expression around this one captured are still known.
+        let captures = chosen.take().map(|outer| outer.captures).unwrap_or_default().then(captures);
         *chosen = Some(Chosen { location, path: at.clone(), how: How::Regex, captures });
         search(&location.locations, path, at, chosen);
         at.pop();
@@ -232,6 +234,7 @@ mod tests {
         let tree = tree();
         let chosen = find(&tree, "/nest/abc/x/12").unwrap();
         assert_eq!(chosen.captures.numbered[1].as_deref(), Some("12"));
+        assert_eq!(chosen.captures.named, [("who".to_owned(), "abc".to_owned())]);
         let chosen = find(&tree, "/nest/abc").unwrap();
         assert_eq!(chosen.captures.named, [("who".to_owned(), "abc".to_owned())]);
         assert!(find(&tree, "/img/a").unwrap().captures.numbered.is_empty());
