@@ -36,26 +36,29 @@ pub enum Answer {
     },
 }
 
-/// Evaluates a `return`.
+/// Evaluates a `return`. Within an error page a [`Reply`] has the status that the page forces
+/// ([`Outcome::forced`](super::facts::Outcome::forced)); a status that fails has a page of its own.
 pub fn answer(rule: &Return, settings: &Settings, scope: &Scope<'_>) -> Answer {
-    let code = rule.code;
-    let text = rule.text.as_ref().map(|text| scope.render(text));
-    match (code, text) {
-        (444, _) | (408 | 499, None) => Answer::Close,
-        (301 | 302 | 303 | 307 | 308, location) => {
-            Answer::Status { status: code, location: location.filter(|url| !url.is_empty()) }
-        }
-        (400.., None) => Answer::Status { status: code, location: None },
-        (_, body) => {
-            let body = if matches!(code, 204 | 304) { Vec::new() } else { body.unwrap_or_default() };
-            let mut headers = HeaderMap::new();
-            if !matches!(code, 204 | 304) {
-                headers
-                    .insert(header::CONTENT_TYPE, header_value(settings.default_type.clone().into_bytes()));
+    scope.answering(rule.code, |scope, sent| {
+        let text = rule.text.as_ref().map(|text| scope.render(text));
+        match (rule.code, text) {
+            (444, _) | (408 | 499, None) => Answer::Close,
+            (code @ (301 | 302 | 303 | 307 | 308), location) => {
+                Answer::Status { status: code, location: location.filter(|url| !url.is_empty()) }
             }
-            Answer::Reply(finished(code, headers, body, settings, scope))
+            (code @ 400.., None) => Answer::Status { status: code, location: None },
+            (_, body) => Answer::Reply(text_reply(sent, body.unwrap_or_default(), settings, scope)),
         }
+    })
+}
+
+fn text_reply(status: u16, body: Vec<u8>, settings: &Settings, scope: &Scope<'_>) -> Reply {
+    if matches!(status, 204 | 304) {
+        return finished(status, HeaderMap::new(), Vec::new(), settings, scope);
     }
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, header_value(settings.default_type.clone().into_bytes()));
+    finished(status, headers, body, settings, scope)
 }
 
 /// The 301 from `/x` to `/x/`.
@@ -125,7 +128,11 @@ pub fn page(status: u16, location: Option<Vec<u8>>, settings: &Settings, scope: 
     if !body.is_empty() {
         headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static("text/html"));
     }
-    finished(wire_status(status), headers, body.into_bytes(), settings, scope)
+    let status = wire_status(status);
+    // An error within an error page is sent as what it is.
+    let mut facts = scope.facts.clone();
+    facts.outcome.forced = None;
+    finished(status, headers, body.into_bytes(), settings, &Scope { facts: &facts, ..*scope })
 }
 
 fn finished(status: u16, headers: HeaderMap, body: Vec<u8>, settings: &Settings, scope: &Scope<'_>) -> Reply {
@@ -252,7 +259,7 @@ mod tests {
     use super::super::fixture::{facts, listed, proxied, settings, template, with_scope};
     use super::super::location;
     use super::*;
-    use longwire_conf::model::ErrorPage;
+    use longwire_conf::model::{AddHeader, ErrorPage};
 
     fn run(code: u16, text: Option<&str>) -> Answer {
         let rule = Return { code, text: text.map(template) };
@@ -285,6 +292,32 @@ mod tests {
                 (vec!["server: longwire".to_owned()], Vec::new())
             );
         }
+    }
+
+    #[test]
+    fn an_error_page_is_sent_with_its_status() {
+        let mut facts = facts("/");
+        let rule = |code| Return { code, text: Some(template("is $status")) };
+        let mut settings = settings();
+        let add =
+            |name: &str, always| AddHeader { name: name.to_owned(), value: template("$status"), always };
+        settings.add_header = [add("a", false), add("b", true)].into();
+        let mut run = |code, forced| {
+            facts.outcome.forced = forced;
+            match with_scope(&facts, &[], |scope| answer(&rule(code), &settings, scope)) {
+                Answer::Reply(reply) => (reply.status, listed(&reply.headers).join("|"), reply.body),
+                other => unreachable!("{other:?}"),
+            }
+        };
+        let all = "a: 200|b: 200|content-type: text/plain|server: longwire".to_owned();
+        assert_eq!(run(200, None), (200, all, b"is 200".to_vec()));
+        let always = "b: 404|content-type: text/plain|server: longwire".to_owned();
+        assert_eq!(run(200, Some(404)), (404, always, b"is 404".to_vec()));
+        assert_eq!(run(201, Some(204)), (204, "a: 204|b: 204|server: longwire".to_owned(), Vec::new()));
+        // The page fails itself.
+        facts.outcome.forced = Some(404);
+        let failed = with_scope(&facts, &[], |scope| page(503, None, &settings, scope));
+        assert_eq!((failed.status, failed.headers.get("b").unwrap().as_bytes()), (503, &b"503"[..]));
     }
 
     #[test]

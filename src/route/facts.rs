@@ -96,6 +96,8 @@ pub struct Facts {
 pub struct Outcome {
     /// Status sent to the client, 0 before.
     pub status: u16,
+    /// Status that an error page sends in place of what its location gives; `None` outside of error pages.
+    pub forced: Option<u16>,
     /// Headers sent to the client.
     pub sent: HeaderMap,
     /// Headers received from the backend.

@@ -49,7 +49,15 @@ pub(super) fn header_value(value: Vec<u8>) -> HeaderValue {
 }
 
 /// Applies `add_header`: for nginx's list of statuses, for any with `always`; never an empty value.
+///
+/// What counts is the status that is sent, also where an error page forces it.
 pub fn add_headers(headers: &mut HeaderMap, status: u16, rules: &[AddHeader], scope: &Scope<'_>) {
+    if !rules.is_empty() {
+        scope.answering(status, |scope, status| apply(headers, status, rules, scope));
+    }
+}
+
+fn apply(headers: &mut HeaderMap, status: u16, rules: &[AddHeader], scope: &Scope<'_>) {
     let usual = matches!(status, 200 | 201 | 204 | 206 | 301 | 302 | 303 | 304 | 307 | 308);
     for rule in rules.iter().filter(|rule| usual || rule.always) {
         let Ok(name) = HeaderName::from_bytes(rule.name.as_bytes()) else { continue };

@@ -56,6 +56,14 @@ impl<'a> Scope<'a> {
         Frame { captures: Some(captures), ..self.frame() }.render(template)
     }
 
+    /// Runs something that already sees the status of the answer, forced or not.
+    pub(super) fn answering<T>(&self, status: u16, run: impl FnOnce(&Scope<'_>, u16) -> T) -> T {
+        let mut facts = self.facts.clone();
+        let status = facts.outcome.forced.unwrap_or(status);
+        facts.outcome.status = status;
+        run(&Scope { facts: &facts, ..*self }, status)
+    }
+
     /// Whether a condition holds: not empty and not "0".
     pub fn holds(&self, condition: &Template) -> bool {
         !matches!(self.render(condition).as_slice(), b"" | b"0")

@@ -10,7 +10,7 @@ use crate::level::Level;
 use crate::model::{Config, Spanned};
 use crate::names::Names;
 use crate::source::{Sources, Span};
-use crate::template::{Mistake, Template, Variable};
+use crate::template::{Mistake, Template};
 use crate::token::Word;
 use crate::tree::Directive;
 use crate::value;
@@ -309,9 +309,4 @@ fn wrong_shape(directive: &Directive, entry: &Entry) -> Option<Diagnostic> {
         return Some(Diagnostic::error(span, message).help(format!("its form is: {}", entry.form())));
     }
     None
-}
-
-/// Whether a variable of this name may be defined by the file.
-pub(crate) fn is_builtin(name: &str) -> bool {
-    Variable::builtin(name).is_some()
 }

@@ -184,6 +184,8 @@ fn default_access_log() -> AccessLog {
 pub(crate) struct Level {
     /// Where it stands.
     pub(crate) span: Span,
+    /// Whether it is the `http` block.
+    pub(crate) is_http: bool,
     /// Settings typed here.
     pub(crate) layer: Layer,
     /// How heads are read; http and server.
@@ -194,6 +196,8 @@ pub(crate) struct Level {
     pub(crate) listens: Vec<Spanned<Listen>>,
     /// `server_name`s of a server.
     pub(crate) names: Vec<Spanned<ServerName>>,
+    /// Whether it is a location for an error page that would be a file.
+    pub(crate) is_page: bool,
     /// What a location matches.
     pub(crate) matcher: Option<Matcher>,
     /// `internal`.

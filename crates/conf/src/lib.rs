@@ -11,6 +11,7 @@ mod address;
 mod build;
 pub mod diagnostic;
 mod directives;
+mod files;
 mod level;
 pub mod model;
 mod names;

@@ -6,17 +6,19 @@ use std::sync::Arc;
 
 use crate::build::Builder;
 use crate::diagnostic::Diagnostic;
+use crate::files;
 use crate::level::{Head, HeadLayer, Layer, Level, Ssl, SslLayer};
 use crate::model::{
-    Action, Address, Certificate, Listen, Location, Matcher, Server, ServerName, Settings, Spanned, Tls,
+    Action, Address, Certificate, Listen, Location, Server, ServerName, Settings, Spanned, Tls,
 };
 use crate::source::Span;
 
 /// Completes the configuration: servers with everything they inherit.
 pub(crate) fn servers(b: &mut Builder<'_>) {
     b.config.main.error_log = b.level.layer.error_log.take().unwrap_or_default().into();
-    let Some(http) = b.http.take() else { return };
-    files(b, &http);
+    let Some(mut http) = b.http.take() else { return };
+    files::mark_pages(&mut http);
+    files::check(b, &http);
     proxy_certificate(b, &http);
     let settings = http.layer.merge(&Layer::defaults());
     let head = http.head.merge(&HeadLayer::defaults());
@@ -29,8 +31,9 @@ pub(crate) fn servers(b: &mut Builder<'_>) {
     conflicts(b);
 }
 
-fn server(b: &mut Builder<'_>, level: Level, settings: &Settings, head: &Head, ssl: &Ssl) -> Server {
-    let settings = Arc::new(level.layer.merge(settings));
+fn server(b: &mut Builder<'_>, level: Level, outer: &Settings, head: &Head, ssl: &Ssl) -> Server {
+    let missing = files::missing_pages(&level);
+    let settings = Arc::new(files::without_pages(level.layer.merge(outer), &missing));
     proxy_certificate(b, &level);
     let head = level.head.merge(head);
     let ssl = level.ssl.merge(ssl);
@@ -54,7 +57,7 @@ fn server(b: &mut Builder<'_>, level: Level, settings: &Settings, head: &Head, s
         names: if names.is_empty() { vec![ServerName::Exact(String::new())] } else { names },
         tls: tls(b, ssl),
         action: level.answer.map(Action::Return),
-        locations: locations(b, level.children, &settings),
+        locations: locations(b, level.children, &settings, &missing),
         settings,
         client_header_timeout: head.client_header_timeout,
         max_head: head.max_head,
@@ -65,17 +68,17 @@ fn server(b: &mut Builder<'_>, level: Level, settings: &Settings, head: &Head, s
     }
 }
 
-fn locations(b: &mut Builder<'_>, levels: Vec<Level>, outer: &Settings) -> Vec<Location> {
-    levels.into_iter().filter_map(|level| location(b, level, outer)).collect()
+fn locations(b: &mut Builder<'_>, levels: Vec<Level>, outer: &Settings, missing: &[String]) -> Vec<Location> {
+    levels.into_iter().filter_map(|level| location(b, level, outer, missing)).collect()
 }
 
-fn location(b: &mut Builder<'_>, level: Level, outer: &Settings) -> Option<Location> {
-    let settings = Arc::new(level.layer.merge(outer));
+fn location(b: &mut Builder<'_>, level: Level, outer: &Settings, missing: &[String]) -> Option<Location> {
+    let settings = Arc::new(files::without_pages(level.layer.merge(outer), missing));
     proxy_certificate(b, &level);
     Some(Location {
         matcher: level.matcher?,
         action: level.answer.map(Action::Return).or(level.proxy.map(Action::Proxy)),
-        locations: locations(b, level.children, &settings),
+        locations: locations(b, level.children, &settings, missing),
         settings,
         internal: level.internal,
         span: level.span,
@@ -117,39 +120,6 @@ fn proxy_certificate(b: &mut Builder<'_>, level: &Level) {
     };
     let message = format!("no \"{missing}\" is defined for \"{}\"", path.value.display());
     b.report(Diagnostic::error(path.span, message).label("both belong together, in one block"));
-}
-
-/// `root` and `alias` are harmless exactly where no request would come to a file.
-fn files(b: &mut Builder<'_>, level: &Level) {
-    for (name, span) in &level.files {
-        match served(level) {
-            Some(_) => b.report(
-                Diagnostic::error(*span, format!("\"{name}\": Longwire does not serve files yet"))
-                    .label("requests that are neither proxied nor answered by \"return\" would be served from here")
-                    .help("give these requests a location with \"proxy_pass\" or \"return\", or leave them to another server"),
-            ),
-            None => b.without_effect(name, *span, "every request here is proxied or answered by \"return\""),
-        }
-    }
-    for child in &level.children {
-        files(b, child);
-    }
-}
-
-/// A level at or below this one whose requests would come to a file; one with a root of its own is judged there.
-fn served(level: &Level) -> Option<Span> {
-    if level.answer.is_some() {
-        return None;
-    }
-    let catches_all =
-        |child: &Level| matches!(&child.matcher, Some(Matcher::Prefix { path, .. }) if path == "/");
-    let is_server = level.matcher.is_none();
-    let own = level.proxy.is_none() && !level.children.iter().any(catches_all);
-    let is_http = is_server && level.children.iter().all(|child| child.matcher.is_none());
-    if own && !is_http {
-        return Some(level.span);
-    }
-    level.children.iter().filter(|child| child.files.is_empty()).find_map(served)
 }
 
 /// Two default servers for one address.

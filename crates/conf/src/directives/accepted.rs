@@ -18,6 +18,11 @@ const SUB: &str = "nothing answers by subrequests";
 const HTTP_UPSTREAM: &[Context] = &[Context::Http, Context::Server, Context::Location, Context::Upstream];
 
 pub(super) const TABLE: &[Entry] = &[
+    accepted(
+        "daemon",
+        MAIN,
+        "Longwire stays in the foreground, and what starts it (systemd, a container) keeps it",
+    ),
     accepted("master_process", MAIN, PROCESSES),
     accepted("worker_priority", MAIN, PROCESSES),
     accepted("worker_cpu_affinity", MAIN, PROCESSES),

@@ -1,7 +1,7 @@
 //! The main context and `events`.
 
 use super::Context;
-use super::{ANY, EVERYWHERE, Entry, MAIN, add, block, set};
+use super::{EVERYWHERE, Entry, MAIN, add, block, set};
 use crate::build::Builder;
 use crate::diagnostic::Diagnostic;
 use crate::level::Level;
@@ -79,15 +79,6 @@ pub(super) const TABLE: &[Entry] = &[
         "Everything about HTTP. A file that begins with `server`, `map`, `upstream` or another directive of this block is read as its inside.",
         http,
     ),
-    add(
-        "daemon",
-        MAIN,
-        (1, ANY),
-        "on | off",
-        "off",
-        "Has no effect: Longwire stays in the foreground, and what starts it (systemd, a container) keeps it.",
-        |b, d| b.without_effect("daemon", d.span, "Longwire stays in the foreground"),
-    ),
 ];
 
 fn user(b: &mut Builder<'_>, d: &Directive) {
@@ -113,6 +104,6 @@ fn http(b: &mut Builder<'_>, d: &Directive) {
                 .label("there is one http block already"),
         );
     }
-    let level = b.inside(Context::Http, d, Level::default());
+    let level = b.inside(Context::Http, d, Level { is_http: true, ..Level::default() });
     b.http = Some(level);
 }

@@ -107,6 +107,10 @@ fn nesting(b: &mut Builder<'_>, d: &Directive, matcher: Matcher) -> Option<Match
         {
             Some(format!("location \"{path}\" is outside location \"{outer}\""))
         }
+        // Which paths a regular expression leaves over cannot be told, so nginx allows no prefixes in it.
+        (Some(Matcher::Regex(outer)), Matcher::Exact(path) | Matcher::Prefix { path, .. }) => {
+            Some(format!("location \"{path}\" is outside location \"{outer}\""))
+        }
         _ => None,
     };
     if let Some(problem) = problem {

@@ -1,12 +1,12 @@
 //! `map`.
 
 use super::{Entry, HTTP, accepted, block};
-use crate::build::{Builder, is_builtin};
+use crate::build::Builder;
 use crate::diagnostic::Diagnostic;
 use crate::model::Map;
 use crate::names::Places;
 use crate::pattern;
-use crate::template::Template;
+use crate::template::{Template, Variable};
 use crate::token::Word;
 use crate::tree::Directive;
 
@@ -28,7 +28,7 @@ fn map(b: &mut Builder<'_>, d: &Directive) {
         let message = format!("invalid variable name \"{}\"", d.args[1].value);
         return b.report(Diagnostic::error(d.args[1].span, message).label("a \"$\" belongs before it"));
     };
-    if is_builtin(variable) {
+    if let Some(Variable::Known(_) | Variable::Capture(_)) = Variable::builtin(variable) {
         let message = format!("the duplicate \"{variable}\" variable");
         return b.report(Diagnostic::error(d.args[1].span, message).label("this variable is predefined"));
     }
@@ -83,6 +83,13 @@ fn map_entry(b: &mut Builder<'_>, map: &mut Map, entry: &Directive, seen: &mut P
     place(b, map, &entry.name, value);
 }
 
+/// A mask of `hostnames` that stands for no names.
+fn bad_mask(word: &Word) -> Diagnostic {
+    Diagnostic::error(word.span, format!("invalid hostname or wildcard \"{}\"", word.value)).help(
+        "a \"*\" stands for whole labels at the beginning or the end: \"*.example.com\", \"www.example.*\"",
+    )
+}
+
 /// Puts an entry into the table that its key belongs to.
 fn place(b: &mut Builder<'_>, map: &mut Map, word: &Word, value: Template) {
     let key = word.value.as_str();
@@ -101,13 +108,16 @@ fn place(b: &mut Builder<'_>, map: &mut Map, word: &Word, value: Template) {
         if !map.hostnames {
             return map.exact.push((bare, value));
         }
-        if let Some(rest) = bare.strip_prefix("*.") {
+        let plain = |rest: &str| !rest.is_empty() && !rest.contains('*');
+        if let Some(rest) = bare.strip_prefix("*.").filter(|rest| plain(rest)) {
             map.suffixes.push((format!(".{rest}"), value));
-        } else if let Some(rest) = bare.strip_prefix('.') {
+        } else if let Some(rest) = bare.strip_prefix('.').filter(|rest| plain(rest)) {
             map.exact.push((rest.to_owned(), value.clone()));
             map.suffixes.push((bare, value));
-        } else if let Some(rest) = bare.strip_suffix('*').filter(|rest| rest.ends_with('.')) {
+        } else if let Some(rest) = bare.strip_suffix('*').filter(|rest| plain(rest) && rest.ends_with('.')) {
             map.prefixes.push((rest.to_owned(), value));
+        } else if bare.contains('*') {
+            b.report(bad_mask(word));
         } else {
             map.exact.push((bare, value));
         }

@@ -367,30 +367,35 @@ fn proxy_set_header(b: &mut Builder<'_>, d: &Directive) {
 }
 
 fn proxy_redirect(b: &mut Builder<'_>, d: &Directive) {
-    let rule = match d.args.as_slice() {
-        [word] if word.value == "off" => {
-            b.level.layer.proxy_redirect = Some(ProxyRedirect::Off);
-            return;
-        }
-        // Kept as "off" in configurations from before nginx 0.7.
-        [word] if word.value == "false" => return b.invalid(d, word, "a rule", "write \"off\""),
-        [word] if word.value == "default" => RedirectRule::Default,
-        [word] => return b.invalid(d, word, "a rule", "write \"off\", \"default\", or FROM and TO"),
-        [from, to, ..] => match redirect_rule(b, from, to) {
-            Some(rule) => rule,
-            None => return,
-        },
-        [] => return,
-    };
-    let mut rules = match b.level.layer.proxy_redirect.take() {
+    let before = b.level.layer.proxy_redirect.take();
+    let is_off = matches!(d.args.as_slice(), [word] if word.value == "off");
+    if matches!(before, Some(ProxyRedirect::Off)) || (is_off && before.is_some()) {
+        b.level.layer.proxy_redirect = before;
+        let mistake = Diagnostic::error(d.span, "\"proxy_redirect\" directive is duplicate");
+        return b.report(mistake.label("\"off\" stands alone"));
+    }
+    if is_off {
+        b.level.layer.proxy_redirect = Some(ProxyRedirect::Off);
+        return;
+    }
+    let mut rules = match before {
         Some(ProxyRedirect::Rules(rules)) => rules.to_vec(),
         _ => Vec::new(),
     };
-    rules.push(rule);
+    rules.extend(redirect_rule(b, d));
     b.level.layer.proxy_redirect = Some(ProxyRedirect::Rules(rules.into()));
 }
 
-fn redirect_rule(b: &mut Builder<'_>, from: &Word, to: &Word) -> Option<RedirectRule> {
+/// Reads one rule; `None` when it was reported.
+fn redirect_rule(b: &mut Builder<'_>, d: &Directive) -> Option<RedirectRule> {
+    let (from, to) = match d.args.as_slice() {
+        [word] if word.value == "default" => return Some(RedirectRule::Default),
+        [from, to] => (from, to),
+        _ => {
+            b.invalid(d, &d.args[0], "a rule", "write \"off\", \"default\", or FROM and TO");
+            return None;
+        }
+    };
     let Some(expression) = from.value.strip_prefix('~') else {
         let (from, to) = (b.template(from), b.template(to));
         return Some(RedirectRule::Prefix(from?, to?));

@@ -140,7 +140,9 @@ fn parameter(b: &mut Builder<'_>, listen: &mut Listen, word: &Word) -> bool {
         ("reuseport", None) => turn_on(&mut listen.reuseport),
         ("bind" | "deferred", None) => Some(()),
         ("rcvbuf" | "sndbuf" | "fastopen" | "accept_filter" | "setfib" | "type", Some(_)) => Some(()),
-        ("backlog", Some(number)) => number.parse().ok().map(|number| listen.backlog = Some(number)),
+        ("backlog", Some(number)) => {
+            number.parse().ok().filter(|&number| number > 0).map(|number| listen.backlog = Some(number))
+        }
         ("ipv6only", value) => flag(value).map(|on| listen.ipv6only = on),
         ("so_keepalive", Some("off")) => Some(()),
         ("so_keepalive", Some(_)) => turn_on(&mut listen.so_keepalive),
@@ -217,6 +219,9 @@ fn names(word: &Word) -> Result<Vec<ServerName>, Diagnostic> {
         name.strip_suffix('*').filter(|rest| is_plain(rest) && rest.ends_with('.') && *rest != ".")
     {
         return Ok(vec![ServerName::Prefix(rest.to_owned())]);
+    }
+    if name == "." {
+        return Err(invalid());
     }
     if name.contains('*') {
         return Err(invalid().help("a \"*\" stands for whole labels at the beginning or the end: \"*.example.com\", \"www.example.*\""));
