@@ -352,6 +352,31 @@ mod tests {
         }
     }
 
+    /// Whatever is sent: a path is absolute, has no dot segments, and escaped it stands for itself.
+    #[test]
+    fn normal_paths_are_fixed_points() {
+        let pieces = [
+            "/", "/", ".", "..", "%2e", "%2F", "%", "%25", "%ff", "%C3%A9", "é", "a", "?", "#", "http://h",
+            "%0a",
+        ];
+        for seed in 0..20_000 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let target: String = (0..random.usize(..12)).map(|_| *random.choice(&pieces).unwrap()).collect();
+            let Ok(path) = path(&target) else { continue };
+            let segments_valid = path.split('/').skip(1).all(|segment| segment != "." && segment != "..");
+            assert!(
+                path.starts_with('/') && segments_valid && !path.contains("//"),
+                "seed {seed}: {target} {path}"
+            );
+            assert_eq!(super::text(bytes(&path).into_owned()), path, "seed {seed}");
+            assert_eq!(
+                Target::parse(&escape_uri(&bytes(&path)), true).map(|again| again.path),
+                Ok(path),
+                "seed {seed}"
+            );
+        }
+    }
+
     #[test]
     fn escaping_is_nginx_s() {
         assert_eq!(
