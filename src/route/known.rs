@@ -13,19 +13,6 @@ use super::variables::Scope;
 /// Version of nginx whose behaviour is followed, `$nginx_version`.
 pub const NGINX_VERSION: &str = "1.29.7";
 
-fn plain<'a>(value: impl ToString) -> Option<Cow<'a, [u8]>> {
-    Some(Cow::Owned(value.to_string().into_bytes()))
-}
-
-fn borrowed(value: &str) -> Option<Cow<'_, [u8]>> {
-    Some(Cow::Borrowed(value.as_bytes()))
-}
-
-/// `borrowed`, where nothing and empty are the same.
-fn some(value: &str) -> Option<Cow<'_, [u8]>> {
-    borrowed(value).filter(|value| !value.is_empty())
-}
-
 impl<'a> Scope<'a> {
     /// The value of a variable with a fixed name.
     pub(super) fn known(&self, known: Known) -> Option<Cow<'a, [u8]>> {
@@ -160,6 +147,19 @@ pub fn request_line(facts: &Facts) -> String {
 
 fn protocol(facts: &Facts) -> &'static str {
     if facts.minor_version == 0 { "HTTP/1.0" } else { "HTTP/1.1" }
+}
+
+fn plain<'a>(value: impl ToString) -> Option<Cow<'a, [u8]>> {
+    Some(Cow::Owned(value.to_string().into_bytes()))
+}
+
+fn borrowed(value: &str) -> Option<Cow<'_, [u8]>> {
+    Some(Cow::Borrowed(value.as_bytes()))
+}
+
+/// `borrowed`, where nothing and empty are the same.
+fn some(value: &str) -> Option<Cow<'_, [u8]>> {
+    borrowed(value).filter(|value| !value.is_empty())
 }
 
 /// Microseconds as milliseconds, "12.345": in seconds nothing would be left of a round trip.
