@@ -176,7 +176,7 @@ fn hex(digit: u8) -> Result<u8, UriFault> {
 const STRAY: u32 = 0x10_FF80;
 
 /// Bytes as text that routing can match: bytes that are not UTF-8 become the last 128 characters of Unicode's
-/// last private plane, so that nothing is lost and [`bytes`] gives back exactly what came.
+/// last private plane, so that nothing is lost and [`bytes()`] gives back exactly what came.
 pub fn text(raw: Vec<u8>) -> String {
     if raw.is_ascii() {
         return String::from_utf8_lossy(&raw).into_owned();
