@@ -122,6 +122,9 @@ fn with_file(args: &Args, file: &Path, tunnels: Arc<Tunnels>) -> Result<Outcome,
     if let Some(name) = &args.signal {
         return signal(name, loaded);
     }
+    if let (Some(log), None) = (&args.error_log, &loaded.config) {
+        record(&prefix.join(log), &loaded);
+    }
     if !args.test {
         return Ok(run(Startup { loaded, tunnels, ready: Box::new(|_| {}) }));
     }
@@ -151,6 +154,21 @@ fn globals(args: &Args) -> Option<String> {
         // A directive of -g goes before -e, as it does in nginx.
         (Some(globals), Some(_)) if globals.contains("error_log") => Some(globals.clone()),
         (Some(globals), log) => Some(format!("{globals}\n{}", log.unwrap_or_default())),
+    }
+}
+
+/// `-e`: what is wrong with the configuration goes to that log as well; standard error has it anyway.
+fn record(log: &Path, loaded: &Loaded) {
+    let errors = loaded.diagnostics.iter().filter(|d| d.severity == Severity::Error);
+    let lines: String = errors
+        .map(|d| match d.span.map(|span| loaded.sources.locate(span)) {
+            Some((path, line, _)) => format!("[emerg] {} in {}:{line}\n", d.message, path.display()),
+            None => format!("[emerg] {}\n", d.message),
+        })
+        .collect();
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(log);
+    if let Err(error) = file.and_then(|mut file| std::io::Write::write_all(&mut file, lines.as_bytes())) {
+        eprintln!("longwire: [alert] could not open error log file {}: {error}", log.display());
     }
 }
 

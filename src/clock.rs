@@ -15,6 +15,7 @@ pub fn instant(us: u64) -> tokio::time::Instant {
 }
 
 /// Microseconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "this is the clock module")]
 pub fn unix_us() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64
 }

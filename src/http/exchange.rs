@@ -55,6 +55,10 @@ pub(super) struct Exchange {
     pub(super) extensions: http::Extensions,
     /// It asks for a WebSocket.
     pub(super) websocket: bool,
+    /// It did so when it came in.
+    handshake: bool,
+    /// Its connection ends with the answer.
+    last: bool,
     sent_before: u64,
 }
 
@@ -93,6 +97,7 @@ pub(super) async fn serve(
         None => exchange.run(&snapshot, server).await,
         Some(reason) => {
             exchange.log(Level::Error, format_args!("{reason}"));
+            exchange.last = true;
             exchange.page(400, None)
         }
     };
@@ -161,6 +166,8 @@ impl Exchange {
             upgrade,
             extensions: parts.extensions,
             websocket,
+            handshake: websocket,
+            last: false,
             sent_before,
         };
         (exchange, fault)
@@ -199,6 +206,8 @@ impl Exchange {
                 }
                 other => return other,
             };
+            // What follows on this connection cannot be trusted, or nobody reads it; nginx closes for the same.
+            self.last |= matches!(status, 400 | 408 | 413 | 414 | 494..=497 | 500 | 501);
             let step = if paged { None } else { answer::error_page(&self.settings, status, &self.scope()) };
             paged = true;
             place = match step {
@@ -369,10 +378,11 @@ impl Exchange {
         };
         let settings = self.settings.clone();
         let unread = self.body.as_ref().is_some_and(|b| !http_body::Body::is_end_stream(b));
-        let last = self.facts.number >= settings.keepalive_requests
+        let last = self.last
+            || self.facts.number >= settings.keepalive_requests
             || settings.keepalive_timeout.is_zero()
             // Whatever follows a handshake that failed is no HTTP. A body that nobody wants is not waited for.
-            || self.websocket
+            || self.handshake
             || unread
             || self.service.is_stopping();
         if last {

@@ -63,37 +63,45 @@ impl Framing {
         &self.phase
     }
 
-    /// Bytes that the client sent, in order. After a refusal nothing more may be fed.
-    pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
-        while !bytes.is_empty() {
-            bytes = match std::mem::replace(&mut self.phase, Phase::Idle) {
-                Phase::Idle => match bytes.iter().position(|b| !matches!(b, b'\r' | b'\n')) {
-                    None => &[],
-                    Some(start) => {
-                        self.phase = Phase::Head(Vec::new());
-                        &bytes[start..]
-                    }
-                },
-                Phase::Head(head) => self.feed_head(head, bytes)?,
-                Phase::Body(left) => {
-                    let taken = left.min(bytes.len() as u64);
-                    if taken < left {
-                        self.phase = Phase::Body(left - taken);
-                    }
-                    &bytes[taken as usize..]
-                }
-                Phase::Chunked(chunk) => {
-                    let (rest, chunk) = feed_chunk(chunk, bytes)?;
-                    self.phase = chunk.map_or(Phase::Idle, Phase::Chunked);
-                    rest
-                }
-                Phase::Handshake => {
-                    self.phase = Phase::Handshake;
-                    &[]
-                }
-            };
+    /// Bytes that the client sent, in order. An error tells how many of them stand before the head that is refused;
+    /// nothing more may be fed then.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<(), (usize, Refusal)> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let good = bytes.len() - rest.len();
+            rest = self.step(rest).map_err(|refusal| (good, refusal))?;
         }
         Ok(())
+    }
+
+    /// Takes bytes up to the next change of phase; gives back what follows.
+    fn step<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], Refusal> {
+        Ok(match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Idle => match bytes.iter().position(|b| !matches!(b, b'\r' | b'\n')) {
+                None => &[],
+                Some(start) => {
+                    self.phase = Phase::Head(Vec::new());
+                    &bytes[start..]
+                }
+            },
+            Phase::Head(head) => self.feed_head(head, bytes)?,
+            Phase::Body(left) => {
+                let taken = left.min(bytes.len() as u64);
+                if taken < left {
+                    self.phase = Phase::Body(left - taken);
+                }
+                &bytes[taken as usize..]
+            }
+            Phase::Chunked(chunk) => {
+                let (rest, chunk) = feed_chunk(chunk, bytes)?;
+                self.phase = chunk.map_or(Phase::Idle, Phase::Chunked);
+                rest
+            }
+            Phase::Handshake => {
+                self.phase = Phase::Handshake;
+                &[]
+            }
+        })
     }
 
     /// Takes what belongs to the head; gives back what follows it.
@@ -231,9 +239,9 @@ mod tests {
     /// Feeds a text whole and byte by byte: both must give the same.
     fn feed(text: &str) -> (Result<(), u16>, String) {
         let mut whole = Framing::new(1024);
-        let result = whole.feed(text.as_bytes()).map_err(|r| r.status);
+        let result = whole.feed(text.as_bytes()).map_err(|(_, r)| r.status);
         let mut drops = Framing::new(1024);
-        let dripped = text.as_bytes().chunks(1).try_for_each(|b| drops.feed(b)).map_err(|r| r.status);
+        let dripped = text.as_bytes().chunks(1).try_for_each(|b| drops.feed(b)).map_err(|(_, r)| r.status);
         assert_eq!(result, dripped, "{text:?}");
         assert_eq!(format!("{:?}", whole.phase), format!("{:?}", drops.phase), "{text:?}");
         (result, format!("{:?}", whole.phase))
@@ -284,5 +292,12 @@ mod tests {
         ] {
             assert_eq!(feed(text).0, Err(status), "{text:?}");
         }
+    }
+
+    #[test]
+    fn good_requests_before_a_bad_one_are_told_apart() {
+        let good = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let refused = Framing::new(1024).feed(format!("{good}PRI * HTTP/2.0\r\n\r\n").as_bytes());
+        assert_eq!(refused.map_err(|(count, refusal)| (count, refusal.status)), Err((good.len(), 400)));
     }
 }

@@ -86,6 +86,8 @@ pub(super) struct Guarded<T> {
     sleep: Pin<Box<Sleep>>,
     /// The whole answer to a refused head.
     words: Words,
+    /// A head was refused; the requests before it are answered first.
+    refused: Option<Refusal>,
     farewell: Option<Farewell>,
     linger: Option<Linger>,
 }
@@ -124,6 +126,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
             head_since_us: now,
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             words,
+            refused: None,
             farewell: None,
             linger: None,
         };
@@ -212,6 +215,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.refused.is_some() && this.shared.busy.load(Relaxed) {
+            // poll_flush wakes us when the answer in work has left.
+            return Poll::Pending;
+        }
+        if let Some(refusal) = this.refused.take() {
+            this.refuse(refusal);
+        }
         if this.farewell.is_some() {
             return this.poll_farewell(cx);
         }
@@ -221,8 +231,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
                 let bytes = &buf.filled()[before..];
                 this.shared.received.fetch_add(bytes.len() as u64, Relaxed);
                 let was_idle = matches!(this.framing.phase(), Phase::Idle);
-                if let Err(refusal) = this.framing.feed(bytes) {
-                    buf.set_filled(before);
+                if let Err((good, refusal)) = this.framing.feed(bytes) {
+                    buf.set_filled(before + good);
+                    if good > 0 {
+                        this.refused = Some(refusal);
+                        return Poll::Ready(Ok(()));
+                    }
                     this.refuse(refusal);
                     return this.poll_farewell(cx);
                 }
@@ -274,6 +288,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.io).poll_flush(cx))?;
         this.shared.flushed();
+        if this.refused.is_some() {
+            cx.waker().wake_by_ref();
+        }
         Poll::Ready(Ok(()))
     }
 

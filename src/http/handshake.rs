@@ -203,10 +203,15 @@ fn spoken(negotiated: &Negotiated) -> String {
 }
 
 fn options(settings: &Settings, rsv: u8) -> Options {
-    let ping = settings.websocket_ping;
+    let idle_us = micros(settings.proxy_read_timeout);
+    // A healthy connection must never run into the idle timer, however short that is.
+    let ping = settings.websocket_ping.map(|ping| Ping {
+        interval_us: micros(ping.interval).min(idle_us / 2).max(1),
+        timeout_us: micros(ping.timeout),
+    });
     Options {
-        ping: ping.map(|p| Ping { interval_us: micros(p.interval), timeout_us: micros(p.timeout) }),
-        idle_us: micros(settings.proxy_read_timeout),
+        ping,
+        idle_us,
         write_us: [micros(settings.send_timeout), micros(settings.proxy_send_timeout)],
         close_us: micros(settings.websocket_close_timeout),
         max_message: settings.websocket_max_message,

@@ -6,4 +6,4 @@ mod run;
 
 pub use load::{Disk, load, show};
 pub use process::{PidFile, Signal, read_pid, send};
-pub use run::{Outcome, Startup, check, run};
+pub use run::{Outcome, Ready, Startup, check, run};

@@ -8,13 +8,21 @@ mod fault;
 use alloc::string::{String, ToString};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha1::{Digest as _, Sha1};
 
 pub use fault::{AnswerFault, RequestFault};
 
 /// Appended to the key before hashing (section 1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Clients make up keys of 24 random base64 characters, whose last bits are then not zero: a key is not read, only
+/// hashed, so that does no harm.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
 
 /// The `Sec-WebSocket-Accept` that answers a `Sec-WebSocket-Key` (section 4.2.2).
 pub fn accept_key(key: &str) -> String {
@@ -58,7 +66,7 @@ where
         Ok(None) => return Err(RequestFault::KeyMissing),
         Ok(Some(key)) => key,
     };
-    let sixteen = STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16);
+    let sixteen = LENIENT.decode(key).is_ok_and(|nonce| nonce.len() == 16);
     core::str::from_utf8(key).ok().filter(|_| sixteen).ok_or_else(|| RequestFault::KeyMalformed(text(key)))
 }
 
