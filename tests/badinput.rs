@@ -123,7 +123,8 @@ fn a_slow_head_is_408() {
 #[test]
 fn a_dripping_head_does_not_live_for_ever() {
     let backend = Backend::new();
-    let conf = site(backend.addr(), "").replace("listen", "client_header_timeout 1s;\n    listen");
+    let conf = site(backend.addr(), "")
+        .replace("listen", "client_header_timeout 1s; lingering_timeout 1s;\n    listen");
     let longwire = Longwire::start(&conf);
     let mut client = Conn::connect(longwire.addr());
     let start = Instant::now();

@@ -296,7 +296,7 @@ fn h2c_is_never_upgraded() {
             let mut client = Conn::connect(longwire.addr());
             client.send(format!(
                 "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: {upgrade}\r\nConnection: Upgrade, HTTP2-Settings\r\n\
-                 HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+                 HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n"
             ));
             let (mut server, head) = backend.request();
             assert!(!head.has("upgrade"), "{directives} {upgrade}: {head:#?}");

@@ -58,6 +58,10 @@ fn libraries_import_nothing_of_ours() {
 fn floors_import_only_lower_floors() {
     let floors = floors();
     let mut faults = Faults::default();
+    let kept = read(&root().join("rustfmt.toml")).contains("reorder_modules = false");
+    faults.when(!kept, "rustfmt.toml", || {
+        "say `reorder_modules = false`, or `cargo fmt` sorts the floors of src/lib.rs by the alphabet".into()
+    });
     for file in sources("src") {
         let Some(floor) = file.floor() else { continue };
         let Some(height) = floors.iter().position(|f| *f == floor) else {
@@ -110,7 +114,7 @@ fn every_file_says_what_it_is() {
     let mut faults = Faults::default();
     for file in all_sources() {
         let first = file.text.lines().next().unwrap_or_default();
-        let says = first.strip_prefix("//! ").is_some_and(|text| text.trim().len() >= 8);
+        let says = first.strip_prefix("//! ").is_some_and(|text| !text.trim().is_empty());
         faults.when(!says, &format!("{}:1", file.name), || {
             "a file begins with `//!` and a sentence that says what it is for".into()
         });
@@ -177,6 +181,19 @@ fn no_test_waits_for_a_fixed_time() {
                     "a fixed wait makes a test slow or flaky: wait for the thing itself, with a bound; where the time \
                      is what is tested, say `{ALLOW_SLEEP} ...` just above"
                 )
+            });
+        }
+    }
+    faults.report();
+}
+
+#[test]
+fn the_program_never_sleeps_on_a_thread() {
+    let mut faults = Faults::default();
+    for file in sources("src").into_iter().chain(sources("crates")) {
+        for (number, line) in file.code_before_tests() {
+            faults.when(line.contains("thread::sleep"), &file.at(number), || {
+                "a sleeping thread serves nobody: use a timer of the runtime, or wait for the event itself".into()
             });
         }
     }

@@ -35,6 +35,8 @@ pub(super) struct Progress {
     pub moved_us: AtomicU64,
     /// It was larger than allowed.
     pub too_large: AtomicBool,
+    /// The sender broke the rules of HTTP, or left.
+    pub(super) broken: AtomicBool,
     /// The sender fell silent.
     pub timed_out: AtomicBool,
 }
@@ -121,7 +123,10 @@ impl http_body::Body for Passed {
                 }
                 Poll::Ready(Some(counted.map(|()| frame)))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(Some(Err(error))) => {
+                this.progress.broken.store(true, Relaxed);
+                Poll::Ready(Some(Err(error.into())))
+            }
             Poll::Ready(None) => {
                 this.ended();
                 Poll::Ready(None)

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
 use hyper::upgrade::OnUpgrade;
 use longwire_conf::model::{Action, Level, Location, ProxyPass, Server, Settings};
 use longwire_wire::handshake::is_websocket_upgrade;
@@ -46,6 +47,8 @@ pub(super) struct Exchange {
     pub(super) shared: Arc<Shared>,
     pub(super) facts: Facts,
     pub(super) settings: Arc<Settings>,
+    /// Method in force: an error page is asked for with GET, while `$request` stays what it was.
+    pub(super) method: String,
     /// The request's body, until it is sent on.
     pub(super) body: Option<Incoming>,
     pub(super) request_progress: Arc<Progress>,
@@ -155,12 +158,14 @@ impl Exchange {
             outcome: Outcome { now_us: now, ..Outcome::default() },
         };
         let settings = server.settings.clone();
+        let method = facts.method.clone();
         let sent_before = shared.sent.load(Relaxed);
         let exchange = Exchange {
             service,
             shared,
             facts,
             settings,
+            method,
             body: Some(incoming),
             request_progress: Arc::default(),
             upgrade,
@@ -193,17 +198,10 @@ impl Exchange {
     /// Goes from place to place until there is an answer.
     async fn run(&mut self, snapshot: &Snapshot, server: &Server) -> Step {
         let mut place = Place::Start;
-        let mut status_sent = None;
         let mut paged = false;
         for _ in 0..MAX_JUMPS {
             let (status, location) = match self.visit(snapshot, server, place).await {
                 Step::Status(status, location) => (status, location),
-                Step::Response(mut response) => {
-                    if let Some(status) = status_sent.and_then(|s| StatusCode::from_u16(s).ok()) {
-                        *response.status_mut() = status;
-                    }
-                    return Step::Response(response);
-                }
                 other => return other,
             };
             // What follows on this connection cannot be trusted, or nobody reads it; nginx closes for the same.
@@ -211,16 +209,14 @@ impl Exchange {
             let step = if paged { None } else { answer::error_page(&self.settings, status, &self.scope()) };
             paged = true;
             place = match step {
-                None => {
-                    return self.page(status_sent.filter(|_| location.is_none()).unwrap_or(status), location);
-                }
+                None => return self.page(status, location),
                 Some(ErrorStep::Redirect { status, location }) => return self.page(status, Some(location)),
                 Some(ErrorStep::Named { name, status }) => {
-                    status_sent = status;
+                    self.facts.outcome.forced = status;
                     Place::Named(name)
                 }
                 Some(ErrorStep::Internal { uri, args, status }) => {
-                    status_sent = status;
+                    self.facts.outcome.forced = status;
                     self.become_page(uri, args);
                     Place::Internal
                 }
@@ -235,8 +231,8 @@ impl Exchange {
         self.facts.args = args;
         self.facts.redirected = true;
         self.websocket = false;
-        if self.facts.method != "HEAD" {
-            self.facts.method = "GET".into();
+        if self.method != "HEAD" {
+            self.method = "GET".into();
         }
         self.drop_body();
     }
@@ -417,6 +413,10 @@ fn response(reply: Reply) -> Response<Body> {
     let mut response = Response::new(body::full(reply.body));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     *response.headers_mut() = reply.headers;
+    let reason = answer::reason(reply.status);
+    if !reason.is_empty() {
+        response.extensions_mut().insert(ReasonPhrase::from_static(reason.as_bytes()));
+    }
     response
 }
 

@@ -32,6 +32,8 @@ pub(super) enum Phase {
     Chunked(Chunk),
     /// A WebSocket handshake was read: what follows is no HTTP, whatever becomes of the handshake.
     Handshake,
+    /// A chunked body is broken: hyper says so to whoever reads it, and nothing after it is HTTP.
+    Broken,
 }
 
 /// Where in a chunked body.
@@ -93,12 +95,12 @@ impl Framing {
                 &bytes[taken as usize..]
             }
             Phase::Chunked(chunk) => {
-                let (rest, chunk) = feed_chunk(chunk, bytes)?;
-                self.phase = chunk.map_or(Phase::Idle, Phase::Chunked);
+                let (rest, next) = feed_chunk(chunk, bytes);
+                self.phase = next;
                 rest
             }
-            Phase::Handshake => {
-                self.phase = Phase::Handshake;
+            last @ (Phase::Handshake | Phase::Broken) => {
+                self.phase = last;
                 &[]
             }
         })
@@ -201,35 +203,34 @@ fn parse_length(value: &[u8]) -> Option<u64> {
     digits.then(|| std::str::from_utf8(value).ok()?.parse().ok()).flatten()
 }
 
-/// Walks one step through a chunked body (RFC 9112 section 7.1); `None`: the body has ended.
-fn feed_chunk(chunk: Chunk, bytes: &[u8]) -> Result<(&[u8], Option<Chunk>), Refusal> {
-    let bad = Err(Refusal { status: 400, reason: "client sent invalid chunked body" });
-    let Some((&byte, rest)) = bytes.split_first() else { return Ok((bytes, Some(chunk))) };
-    Ok(match chunk {
+/// Walks one step through a chunked body (RFC 9112 section 7.1).
+fn feed_chunk(chunk: Chunk, bytes: &[u8]) -> (&[u8], Phase) {
+    let Some((&byte, rest)) = bytes.split_first() else { return (bytes, Phase::Chunked(chunk)) };
+    let next = match chunk {
         Chunk::Data(left) => {
             let taken = left.min(bytes.len() as u64);
             let next = if taken < left { Chunk::Data(left - taken) } else { Chunk::Size(0, false) };
-            (&bytes[taken as usize..], Some(next))
+            return (&bytes[taken as usize..], Phase::Chunked(next));
         }
         Chunk::Size(size, _) if byte == b'\n' => match size {
-            0 => (rest, Some(Chunk::Trailer(0))),
+            0 => Chunk::Trailer(0),
             // The CRLF behind the data is counted with it; hyper checks that it is one.
-            size => (rest, Some(Chunk::Data(size.saturating_add(2)))),
+            size => Chunk::Data(size.saturating_add(2)),
         },
         Chunk::Size(size, extension) => match char::from(byte).to_digit(16) {
-            _ if extension || byte == b'\r' => (rest, Some(Chunk::Size(size, extension))),
-            None if matches!(byte, b';' | b' ' | b'\t') => (rest, Some(Chunk::Size(size, true))),
-            Some(digit) => match size.checked_mul(16).and_then(|s| s.checked_add(digit.into())) {
-                Some(size) => (rest, Some(Chunk::Size(size, false))),
-                None => return bad,
+            _ if extension || byte == b'\r' => Chunk::Size(size, extension),
+            None if matches!(byte, b';' | b' ' | b'\t') => Chunk::Size(size, true),
+            digit => match digit.and_then(|digit| size.checked_mul(16)?.checked_add(digit.into())) {
+                Some(size) => Chunk::Size(size, false),
+                None => return (rest, Phase::Broken),
             },
-            None => return bad,
         },
-        Chunk::Trailer(0) if byte == b'\n' => (rest, None),
-        Chunk::Trailer(_) if byte == b'\n' => (rest, Some(Chunk::Trailer(0))),
-        Chunk::Trailer(length) if byte == b'\r' => (rest, Some(Chunk::Trailer(length))),
-        Chunk::Trailer(length) => (rest, Some(Chunk::Trailer(length.saturating_add(1)))),
-    })
+        Chunk::Trailer(0) if byte == b'\n' => return (rest, Phase::Idle),
+        Chunk::Trailer(_) if byte == b'\n' => Chunk::Trailer(0),
+        Chunk::Trailer(length) if byte == b'\r' => Chunk::Trailer(length),
+        Chunk::Trailer(length) => Chunk::Trailer(length.saturating_add(1)),
+    };
+    (rest, Phase::Chunked(next))
 }
 
 #[cfg(test)]
@@ -259,6 +260,7 @@ mod tests {
                 "Idle",
             ),
             ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nA\r\n123", "Chunked(Data(9))"),
+            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nGET", "Broken"),
             (
                 "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\u{1}\u{2}",
                 "Handshake",
@@ -283,7 +285,6 @@ mod tests {
             ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n", 400),
             ("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
             ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 400),
-            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
             ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400),
             ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
             (long.as_str(), 414),

@@ -156,7 +156,7 @@ fn outgoing(x: &mut Exchange, route: &Route) -> Result<Outgoing, u16> {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let method = x.settings.proxy_method.as_ref().map(|template| x.scope().render(template));
-    let method = method.unwrap_or_else(|| x.facts.method.clone().into_bytes());
+    let method = method.unwrap_or_else(|| x.method.clone().into_bytes());
     let fault = |what: &str, error: &dyn std::fmt::Display| {
         x.log(Level::Error, format_args!("the {what} for the backend is not valid: {error}"));
         500_u16
@@ -322,6 +322,10 @@ async fn one_try(
         x.log(Level::Error, format_args!("client intended to send too large chunked body"));
         return Err(Failure::Status(413));
     }
+    if x.request_progress.broken.load(Relaxed) {
+        x.log(Level::Error, format_args!("client sent an invalid request body, or left in the middle of it"));
+        return Err(Failure::Status(400));
+    }
     if x.request_progress.timed_out.load(Relaxed) {
         x.log(Level::Error, format_args!("client timed out while sending the request body"));
         return Err(Failure::Status(408));
@@ -420,7 +424,10 @@ fn answer_of(
     if intercepted {
         return Step::Status(status, None);
     }
-    let headers = client_headers(location, pass, &x.scope(), status, parts.headers);
+    // An error page is sent with the status that it stands for.
+    let forced = x.facts.outcome.forced.and_then(|status| http::StatusCode::from_u16(status).ok());
+    let sent = forced.unwrap_or(parts.status);
+    let headers = client_headers(location, pass, &x.scope(), sent.as_u16(), parts.headers);
     let connection = incame.connection;
     let body = Passed::new(
         incoming,
@@ -430,9 +437,12 @@ fn answer_of(
         move || group.keep(connection),
     );
     let mut response = Response::new(body.boxed_unsync());
-    *response.status_mut() = parts.status;
+    *response.status_mut() = sent;
     *response.headers_mut() = headers;
     *response.extensions_mut() = parts.extensions;
+    if forced.is_some() {
+        response.extensions_mut().remove::<hyper::ext::ReasonPhrase>();
+    }
     Step::Response(response)
 }
 

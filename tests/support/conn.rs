@@ -113,6 +113,11 @@ impl Conn {
         self.tcp.shutdown(Shutdown::Write).unwrap();
     }
 
+    /// Ends both halves, whatever the peer thinks of it.
+    pub fn end(&mut self) {
+        let _ = self.tcp.shutdown(Shutdown::Both);
+    }
+
     /// Ends with a RST instead of a FIN.
     pub fn reset(self) {
         socket2::SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO)).unwrap();

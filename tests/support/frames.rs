@@ -197,13 +197,14 @@ impl Conn {
         self.try_read_frame().expect("a frame, not the end of the stream")
     }
 
-    /// Reads a Close frame with this code, echoes it, and reads the end of the stream.
+    /// Reads a Close frame with this code, echoes it, reads the end of the stream, and ends too.
     pub fn expect_close(&mut self, code: u16) -> Frame {
         let frame = self.read_frame();
         assert_eq!(frame.close_code(), Some(code), "{frame:?}");
         let echo = Frame::new(CLOSE, &frame.payload[..2]).bytes(self.mask());
         let _ = self.try_send(&echo);
         self.expect_end();
+        self.end();
         frame
     }
 

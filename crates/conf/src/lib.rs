@@ -54,6 +54,9 @@ pub struct Loaded {
     pub sources: Sources,
 }
 
+/// More findings than anybody reads.
+const MAX_FINDINGS: usize = 500;
+
 /// Reads a configuration with everything that it includes.
 pub fn load(reader: &dyn Reader, input: Input<'_>) -> Loaded {
     let folder = input.file.parent().unwrap_or(Path::new(""));
@@ -81,17 +84,27 @@ pub fn reference() -> String {
     directives::reference::page()
 }
 
-/// A file that is included several times says what is wrong with it once.
+/// A file that is included several times says what is wrong with it once; and there is an end to findings.
 fn once_each(diagnostics: &mut Vec<Diagnostic>, sources: &Sources) {
     let mut seen = HashSet::new();
     diagnostics.retain(|diagnostic| {
-        let place = diagnostic.span.map(|span| (sources.locate(span).0.to_owned(), span.start));
-        seen.insert((place, diagnostic.message.clone()))
+        let place = |span: Span| (sources.files().get(span.file as usize).map(|file| &file.path), span.start);
+        seen.insert((diagnostic.span.map(place), diagnostic.message.clone()))
     });
+    if let Some(more) = diagnostics.len().checked_sub(MAX_FINDINGS).filter(|&more| more > 0) {
+        // Errors are what must be seen when not all can be.
+        diagnostics.sort_by_key(|diagnostic| diagnostic.severity);
+        diagnostics.truncate(MAX_FINDINGS);
+        let message = format!("{more} more findings are not shown");
+        diagnostics.push(Diagnostic { span: None, ..Diagnostic::note(Span::default(), message) });
+    }
 }
 
 /// A file that begins with a directive of `http` is the inside of that block.
 fn inside_http(tree: Vec<Directive>) -> Vec<Directive> {
+    if tree.iter().any(|directive| directive.name.value == "http") {
+        return tree;
+    }
     let inside = tree.iter().find_map(|directive| directives::is_inside_http(&directive.name.value));
     match tree.first() {
         Some(first) if inside == Some(true) => {

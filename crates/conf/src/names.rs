@@ -1,9 +1,8 @@
 //! Names that a configuration may use before it defines them: maps, groups, log formats, captures.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use crate::pattern;
-use crate::source::Span;
 use crate::template::Variable;
 use crate::tree::Directive;
 
@@ -12,8 +11,8 @@ use crate::tree::Directive;
 pub(crate) struct Names {
     /// Variables of `map`s, in file order: the index is that of the model.
     pub(crate) maps: Vec<String>,
-    /// Groups, in file order, with their places.
-    pub(crate) upstreams: Vec<(String, Span)>,
+    /// Groups, in file order.
+    pub(crate) upstreams: Vec<String>,
     /// Log formats, in file order behind the predefined one.
     pub(crate) formats: Vec<String>,
     /// Named captures, and variables of directives that are refused elsewhere: they cause no further mistakes.
@@ -45,7 +44,7 @@ impl Names {
 
     /// The group of this name.
     pub(crate) fn upstream(&self, name: &str) -> Option<usize> {
-        self.upstreams.iter().position(|(upstream, _)| upstream.eq_ignore_ascii_case(name))
+        self.upstreams.iter().position(|upstream| upstream.eq_ignore_ascii_case(name))
     }
 
     fn visit(&mut self, tree: &[Directive]) {
@@ -61,9 +60,7 @@ impl Names {
         let args: Vec<&str> = directive.args.iter().map(|word| word.value.as_str()).collect();
         match (directive.name.value.as_str(), args.as_slice()) {
             ("map", [_, variable, ..]) if directive.block.is_some() => self.maps.push(lower(variable)),
-            ("upstream", [name, ..]) if directive.block.is_some() => {
-                self.upstreams.push(((*name).to_owned(), directive.name.span.to(directive.span)));
-            }
+            ("upstream", [name, ..]) if directive.block.is_some() => self.upstreams.push((*name).to_owned()),
             ("log_format", [name, ..]) => self.formats.push((*name).to_owned()),
             ("set" | "auth_request_set" | "perl_set" | "js_set" | "js_var", [variable, ..]) => {
                 self.other(variable)
@@ -92,6 +89,3 @@ impl Names {
 fn lower(variable: &str) -> String {
     variable.trim_start_matches('$').to_ascii_lowercase()
 }
-
-/// Places of names that may be given only once.
-pub(crate) type Places = HashMap<String, Span>;

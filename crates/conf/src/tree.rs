@@ -208,38 +208,35 @@ impl Reading<'_, '_, '_> {
 
     /// Makes a directive of words, or several where a `;` was forgotten at the end of a line.
     fn directives(&mut self, words: Vec<Word>, opens: bool) -> Vec<Directive> {
-        let mut directives = Vec::new();
-        let mut rest = words;
-        while let Some(at) = self.swallowed(&rest, opens) {
-            let (last, next) = (&rest[at - 1], &rest[at]);
-            let name = &rest[0].value;
-            let mistake =
-                Diagnostic::error(last.span, format!("directive \"{name}\" is not terminated by \";\""))
+        let (mut directives, mut current) = (Vec::new(), Vec::<Word>::new());
+        let is_data = DATA_BLOCKS.contains(&self.outer());
+        let mut words = words.into_iter().peekable();
+        while let Some(word) = words.next() {
+            let has_more = opens || words.peek().is_some();
+            if let (Some(name), Some(last)) = (current.first(), current.last())
+                && !is_data
+                && self.is_next_directive(last, &word, has_more)
+            {
+                let name = &name.value;
+                let message = format!("directive \"{name}\" is not terminated by \";\"");
+                let begins = &word.value;
+                let mistake = Diagnostic::error(last.span, message)
                     .label("\";\" is missing after this")
-                    .help(format!(
-                        "the next line, which begins with \"{}\", is read as more arguments of \"{name}\"",
-                        next.value
-                    ));
-            self.report(mistake);
-            let tail = rest.split_off(at);
-            directives.extend(directive(rest));
-            rest = tail;
+                    .help(format!("the next line, which begins with \"{begins}\", is read as more arguments of \"{name}\""));
+                self.report(mistake);
+                directives.extend(directive(std::mem::take(&mut current)));
+            }
+            current.push(word);
         }
-        directives.extend(directive(rest));
+        directives.extend(directive(current));
         directives
     }
 
-    /// Where a line begins among the arguments with what can only be the next directive.
-    fn swallowed(&self, words: &[Word], opens: bool) -> Option<usize> {
-        if DATA_BLOCKS.contains(&self.outer()) {
-            return None;
-        }
-        (1..words.len()).find(|&at| {
-            let gap = words[at - 1].span.end as usize..words[at].span.start as usize;
-            let first_on_line = self.text.get(gap).is_some_and(|gap| gap.contains('\n'));
-            let has_more = opens || at + 1 < words.len();
-            first_on_line && !words[at].quoted && directives::is_name(&words[at].value, has_more)
-        })
+    /// Whether a word among arguments begins a line with what can only be the next directive.
+    fn is_next_directive(&self, last: &Word, word: &Word, has_more: bool) -> bool {
+        let gap = self.text.get(last.span.end as usize..word.span.start as usize);
+        let is_first_on_line = gap.is_some_and(|gap| gap.contains('\n'));
+        is_first_on_line && !word.quoted && directives::is_name(&word.value, has_more)
     }
 
     fn opened(&mut self, words: Vec<Word>, open: Span) {

@@ -118,3 +118,21 @@ fn check(table: &Table) {
         diagnostic.render(&loaded.sources, true);
     }
 }
+
+#[test]
+fn large_nonsense_takes_little_time() {
+    for text in [
+        "http\nx y ",
+        "a {",
+        "}",
+        "\"",
+        "${",
+        "server { ",
+        "listen 80;",
+        "proxy_pas;",
+        "map $a $b { a $c; } ",
+    ] {
+        let loaded = load_table(&Table::default().with("/etc/longwire/test.conf", text.repeat(20_000)));
+        assert!(loaded.config.is_none() && loaded.diagnostics.len() <= 501);
+    }
+}

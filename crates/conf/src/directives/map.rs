@@ -1,11 +1,13 @@
 //! `map`.
 
+use std::collections::HashMap;
+
 use super::{Entry, HTTP, accepted, block};
 use crate::build::Builder;
 use crate::diagnostic::Diagnostic;
 use crate::model::Map;
-use crate::names::Places;
 use crate::pattern;
+use crate::source::Span;
 use crate::template::{Template, Variable};
 use crate::token::Word;
 use crate::tree::Directive;
@@ -44,7 +46,7 @@ fn map(b: &mut Builder<'_>, d: &Directive) {
         default: Template::default(),
         hostnames: entries.iter().any(|entry| entry.name.value == "hostnames" && entry.args.is_empty()),
     };
-    let mut seen = Places::new();
+    let mut seen = HashMap::new();
     for entry in entries {
         map_entry(b, &mut map, entry, &mut seen);
     }
@@ -53,7 +55,7 @@ fn map(b: &mut Builder<'_>, d: &Directive) {
     b.config.maps.push(map);
 }
 
-fn map_entry(b: &mut Builder<'_>, map: &mut Map, entry: &Directive, seen: &mut Places) {
+fn map_entry(b: &mut Builder<'_>, map: &mut Map, entry: &Directive, seen: &mut HashMap<String, Span>) {
     let key = entry.name.value.as_str();
     if entry.args.is_empty() && matches!(key, "hostnames" | "volatile") {
         return;

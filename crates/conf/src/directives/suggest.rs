@@ -46,7 +46,7 @@ pub(crate) fn misplaced(directive: &Directive, entry: &Entry, context: Context) 
         ("server", Context::Server | Context::Location) => {
             mistake.help("servers do not stand inside each other: a \"}\" may be missing above")
         }
-        ("http", _) => mistake.help("a file that begins with http directives is read as the inside of \"http {}\" already; else a \"}\" may be missing above"),
+        ("http", _) => mistake.help("a \"}\" may be missing above"),
         _ => mistake,
     }
 }
