@@ -320,7 +320,10 @@ fn the_log_tells_of_each_tunnel() {
     client.send_text("one");
     server.read_frame();
     client.send_frame(&support::close(4001, "enough"));
-    server.expect_close(4001);
+    assert_eq!(server.read_frame().close_code(), Some(4001));
+    server.send_frame(&support::close(4001, "enough"));
+    drop(server);
+    client.expect_close(4001);
     let ended = longwire.wait_log(&["tunnel ended"]);
     assert!(ended.contains("[notice]") && ended.contains("4001") && ended.contains("client"), "{ended}");
 }

@@ -239,10 +239,10 @@ impl Longwire {
         until("open files go back to what they were", || self.open_files() <= expected);
     }
 
-    /// Memory that is its own, in KiB: the proportional set size.
+    /// Memory that it has filled, in KiB. Pages of its file are left out: their share depends on who else runs it.
     pub fn memory_kib(&self) -> i64 {
         let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).unwrap();
-        let line = text.lines().find_map(|l| l.strip_prefix("Pss:")).unwrap();
+        let line = text.lines().find_map(|l| l.strip_prefix("Pss_Anon:")).unwrap();
         line.trim().trim_end_matches("kB").trim().parse().unwrap()
     }
 }

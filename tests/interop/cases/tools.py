@@ -116,6 +116,6 @@ async def thousand(house):
 
 
 def memory(process):
-    """Proportional set size in KiB."""
+    """Memory that a process has filled, in KiB."""
     with open(f"/proc/{process.child.pid}/smaps_rollup") as rollup:
-        return int(next(l for l in rollup if l.startswith("Pss:")).split()[1])
+        return int(next(l for l in rollup if l.startswith("Pss_Anon:")).split()[1])
