@@ -169,8 +169,7 @@ async fn run(ends: Ends<Conn>, negotiated: Negotiated, mut journal: Journal) {
     journal
         .log(Level::Notice, format_args!("tunnel opened to {}{}", server_of(&journal), spoken(&negotiated)));
     let tunnel = Tunnel::new(options(&settings, negotiated.rsv), Time(opened));
-    let linger = micros(settings.websocket_close_timeout);
-    let report = relay(tunnel, ends, &entry.live, linger).await;
+    let report = relay(tunnel, ends, &entry.live).await;
     drop(entry);
     let duration_us = clock::now_us() - opened;
     journal.log(

@@ -22,6 +22,8 @@ use crate::clock;
 const BUFFER: usize = 64 * 1024;
 /// Reads in a row before other tasks of the thread get their turn.
 const ROUNDS: usize = 16;
+/// How long an end may take to close TCP after us, in microseconds.
+const LINGER_US: u64 = 2_000_000;
 
 /// What a tunnel runs over: both streams, and what was already read from each.
 #[derive(Debug)]
@@ -55,7 +57,6 @@ struct Relay<'a, S> {
     tunnel: Tunnel,
     ends: Pair<End<S>>,
     live: &'a Live,
-    linger_us: u64,
     sleep: Pin<Box<Sleep>>,
     /// What `sleep` is set to.
     armed_us: u64,
@@ -69,14 +70,14 @@ struct End<S> {
     pending: Vec<u8>,
     /// The stream took bytes that it has not sent (TLS).
     unflushed: bool,
-    /// Set once the tunnel is done with it: until then it has to take what is pending and to close TCP.
+    /// Set once the tunnel is done with it: until then it has to take some of what is pending, or to close TCP.
     finish_by_us: Option<u64>,
     /// Writing was shut down.
     shut: bool,
 }
 
-/// Runs a tunnel to its end. `linger_us`: how long an end may take to close TCP after us.
-pub async fn relay<S>(tunnel: Tunnel, ends: Ends<S>, live: &Live, linger_us: u64) -> Report
+/// Runs a tunnel to its end.
+pub async fn relay<S>(tunnel: Tunnel, ends: Ends<S>, live: &Live) -> Report
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -95,7 +96,6 @@ where
             backend: end(ends.streams.backend, ends.early.backend),
         },
         live,
-        linger_us,
         sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
         armed_us: 0,
     };
@@ -250,6 +250,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<'_, S> {
             end.pending.drain(..written);
         }
         end.unflushed = result.is_pending();
+        if written > 0 {
+            // It still takes bytes: that counts anew from here.
+            end.finish_by_us = None;
+        }
         match result {
             Poll::Ready(Ok(())) => self.tunnel.handle_flushed(to, Time(now)),
             Poll::Ready(Err(_)) => self.tunnel.handle_error(to, Time(now)),
@@ -267,7 +271,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<'_, S> {
             SideState::Drop => return end.stream = None,
             SideState::Finish => {}
         }
-        let by = *end.finish_by_us.get_or_insert(now.saturating_add(self.linger_us));
+        let patience = self.tunnel.options().write_us[side.index()];
+        let by = *end.finish_by_us.get_or_insert(now.saturating_add(patience));
         if now >= by {
             return end.stream = None;
         }
@@ -277,7 +282,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<'_, S> {
             }
             match Pin::new(&mut *stream).poll_shutdown(cx) {
                 Poll::Pending => return,
-                Poll::Ready(Ok(())) => end.shut = true,
+                Poll::Ready(Ok(())) => {
+                    end.shut = true;
+                    end.finish_by_us = Some(now.saturating_add(LINGER_US));
+                }
                 Poll::Ready(Err(_)) => return end.stream = None,
             }
         }
