@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -107,8 +108,9 @@ class Process:
 
     async def stop(self):
         if self.child.returncode is None:
+            # By its id: the child's own kill() would take the status away from whoever waits for it.
             with contextlib.suppress(ProcessLookupError):
-                self.child.kill()
+                os.kill(self.child.pid, signal.SIGKILL)
         await self.child.wait()
         for reader in self.readers:
             reader.cancel()

@@ -70,8 +70,9 @@ async def killed(house, backend):
             await asyncio.wait_for(client.recv(), 10)
             raise AssertionError("a message from the dead")
         except ConnectionClosed as end:
-            assert end.rcvd and end.rcvd.code == 1014, f"told {end.rcvd}\n{longwire.text}"
-    return f"{len(clients)} clients told {end.rcvd.code} {end.rcvd.reason!r}"
+            told = end.rcvd
+        assert told and told.code == 1014, f"told {told}\n{longwire.text}"
+    return f"{len(clients)} clients told {told.code} {told.reason!r}"
 
 
 @case("a backend of Node killed with -9 gives its clients 1014")

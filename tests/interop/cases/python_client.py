@@ -5,7 +5,7 @@ import json
 import sys
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.frames import Opcode
+from websockets.frames import Frame, Opcode
 
 
 class Telling(ClientConnection):
@@ -15,7 +15,7 @@ class Telling(ClientConnection):
 
     def process_event(self, event):
         super().process_event(event)
-        if event.opcode is Opcode.PING:
+        if isinstance(event, Frame) and event.opcode is Opcode.PING:
             self.pings += 1
             print(json.dumps({"ping": self.pings}), flush=True)
 

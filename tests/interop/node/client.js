@@ -13,16 +13,19 @@ const socket = new WebSocket(url, {
   rejectUnauthorized: false,
   servername: 'example.com',
 });
-let pings = 0;
+let pings = 0, silent;
 socket.on('open', () => {
   say({ opened: socket.extensions });
   // sleep is the promise: the silence is what is tested.
-  setTimeout(() => socket.send('after the silence ' + 'x'.repeat(5000)), Number(silence) * 1000);
+  silent = setTimeout(() => socket.send('after the silence ' + 'x'.repeat(5000)), Number(silence) * 1000);
 });
 socket.on('ping', () => say({ ping: ++pings }));
 socket.on('message', data => {
   say({ echo: data.toString().slice(0, 17), length: data.length });
   socket.close(1000);
 });
-socket.on('close', (code, reason) => say({ closed: code, reason: reason.toString() }));
+socket.on('close', (code, reason) => {
+  clearTimeout(silent);
+  say({ closed: code, reason: reason.toString() });
+});
 socket.on('error', error => say({ error: error.message }));
