@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, MAX_FINDINGS, Severity};
 use crate::directives::{self, Class, Context, Entry};
 use crate::level::Level;
 use crate::model::{Config, Spanned};
@@ -39,6 +39,8 @@ pub(crate) struct Builder<'a> {
     pub(crate) http: Option<Level>,
     /// The model as far as it is finished.
     pub(crate) config: Config,
+    /// How many of the findings are errors.
+    errors: usize,
     /// Accepted without effect: where first, and how often.
     accepted: BTreeMap<String, (Span, usize, &'static str)>,
 }
@@ -58,12 +60,14 @@ impl<'a> Builder<'a> {
             implicit: Vec::new(),
             http: None,
             config: Config::default(),
+            errors: 0,
             accepted: BTreeMap::new(),
         }
     }
 
     /// Takes a finding.
     pub(crate) fn report(&mut self, diagnostic: Diagnostic) {
+        self.errors += usize::from(diagnostic.severity == Severity::Error);
         self.diagnostics.push(diagnostic);
     }
 
@@ -77,6 +81,9 @@ impl<'a> Builder<'a> {
     /// Reads the directives of the block at hand.
     pub(crate) fn walk(&mut self, directives: &[Directive]) {
         for directive in directives {
+            if self.errors > MAX_FINDINGS {
+                return;
+            }
             self.directive(directive);
         }
     }

@@ -24,6 +24,7 @@ mod tree;
 pub mod value;
 
 use build::Builder;
+use diagnostic::MAX_FINDINGS;
 use names::Names;
 use token::Word;
 use tree::Directive;
@@ -53,9 +54,6 @@ pub struct Loaded {
     /// The texts that diagnostics point into.
     pub sources: Sources,
 }
-
-/// More findings than anybody reads.
-const MAX_FINDINGS: usize = 500;
 
 /// Reads a configuration with everything that it includes.
 pub fn load(reader: &dyn Reader, input: Input<'_>) -> Loaded {
@@ -91,12 +89,12 @@ fn once_each(diagnostics: &mut Vec<Diagnostic>, sources: &Sources) {
         let place = |span: Span| (sources.files().get(span.file as usize).map(|file| &file.path), span.start);
         seen.insert((diagnostic.span.map(place), diagnostic.message.clone()))
     });
-    if let Some(more) = diagnostics.len().checked_sub(MAX_FINDINGS).filter(|&more| more > 0) {
+    if diagnostics.len() > MAX_FINDINGS {
         // Errors are what must be seen when not all can be.
         diagnostics.sort_by_key(|diagnostic| diagnostic.severity);
         diagnostics.truncate(MAX_FINDINGS);
-        let message = format!("{more} more findings are not shown");
-        diagnostics.push(Diagnostic { span: None, ..Diagnostic::note(Span::default(), message) });
+        let more = Diagnostic::note(Span::default(), "there are more findings, which are not shown");
+        diagnostics.push(Diagnostic { span: None, ..more });
     }
 }
 

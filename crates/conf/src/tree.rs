@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, MAX_FINDINGS};
 use crate::directives;
 use crate::source::{Reader, Sources, Span};
 use crate::token::{Token, Tokens, Word};
@@ -176,7 +176,10 @@ impl Reading<'_, '_, '_> {
     }
 
     fn report(&mut self, diagnostic: Diagnostic) {
-        self.parser.diagnostics.push(diagnostic);
+        // Whatever is reported here is an error, so nothing that is left out makes a bad text look good.
+        if self.parser.diagnostics.len() <= MAX_FINDINGS {
+            self.parser.diagnostics.push(diagnostic);
+        }
     }
 
     fn unexpected(&mut self, span: Span, what: &str) {

@@ -136,3 +136,11 @@ fn large_nonsense_takes_little_time() {
         assert!(loaded.config.is_none() && loaded.diagnostics.len() <= 501);
     }
 }
+
+#[test]
+fn many_warnings_leave_the_model_whole() {
+    let text = "server { server_name a; location / { return 204; } }\n".repeat(2000);
+    let loaded = load_table(&Table::default().with("/etc/longwire/test.conf", text));
+    assert_eq!(loaded.config.map(|config| config.servers.len()), Some(2000));
+    assert_eq!(loaded.diagnostics.len(), 501);
+}

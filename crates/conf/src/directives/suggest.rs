@@ -97,10 +97,11 @@ fn join(items: &[String]) -> String {
 /// The candidate that takes fewest edits, if few enough that it was probably meant.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let most = (name.len() / 3).clamp(1, 4);
-    if name.len() > 64 {
+    if !(3..=64).contains(&name.len()) {
         return None;
     }
     candidates
+        .take(1000)
         .filter(|candidate| candidate.len().abs_diff(name.len()) <= most)
         .map(|candidate| (distance(name.as_bytes(), candidate.as_bytes()), candidate))
         .filter(|(distance, _)| *distance <= most)
