@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::diagnostic::{Diagnostic, MAX_FINDINGS, Severity};
 use crate::directives::{self, Class, Context, Entry};
 use crate::level::Level;
-use crate::model::{Config, Spanned};
+use crate::model::{Config, Matcher, Spanned, Upstream};
 use crate::names::Names;
 use crate::source::{Sources, Span};
 use crate::template::{Mistake, Template};
@@ -32,9 +32,9 @@ pub(crate) struct Builder<'a> {
     /// Settings typed in it.
     pub(crate) level: Level,
     /// Levels around it that matter to their inside: what the enclosing locations match.
-    pub(crate) enclosing: Vec<crate::model::Matcher>,
+    pub(crate) enclosing: Vec<Matcher>,
     /// Groups made for fixed addresses in `proxy_pass`.
-    pub(crate) implicit: Vec<crate::model::Upstream>,
+    pub(crate) implicit: Vec<Upstream>,
     /// The `http` block, once read.
     pub(crate) http: Option<Level>,
     /// The model as far as it is finished.
@@ -137,10 +137,11 @@ impl<'a> Builder<'a> {
 
     fn is_duplicate(&mut self, directive: &Directive, entry: &Entry) -> bool {
         let first = self.level.seen.insert(entry.name, directive.span);
-        if first.is_some() {
+        if let Some(first) = first {
+            let (_, line, _) = self.sources.locate(first);
             self.report(
                 Diagnostic::error(directive.span, format!("\"{}\" directive is duplicate", entry.name))
-                    .label("stands in this block already")
+                    .label(format!("stands in line {line} already"))
                     .help("keep the one that is meant"),
             );
         }

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::diagnostic::{Diagnostic, MAX_FINDINGS};
+use crate::diagnostic::{Diagnostic, MAX_FINDINGS, Severity};
 use crate::directives;
 use crate::source::{Reader, Sources, Span};
 use crate::token::{Token, Tokens, Word};
@@ -176,8 +176,8 @@ impl Reading<'_, '_, '_> {
     }
 
     fn report(&mut self, diagnostic: Diagnostic) {
-        // Whatever is reported here is an error, so nothing that is left out makes a bad text look good.
-        if self.parser.diagnostics.len() <= MAX_FINDINGS {
+        let is_error = |found: &&Diagnostic| found.severity == Severity::Error;
+        if self.parser.diagnostics.iter().filter(is_error).count() <= MAX_FINDINGS {
             self.parser.diagnostics.push(diagnostic);
         }
     }
