@@ -1,4 +1,5 @@
 //! Bad input: refused with the status that says why, without harm to anybody else, and nothing is left behind.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 

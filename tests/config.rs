@@ -1,4 +1,5 @@
 //! The command line and `-t`: what is accepted, what is refused, and what is said about it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 

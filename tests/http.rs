@@ -1,4 +1,5 @@
 //! Ordinary requests: what a page around the sockets needs, answered as nginx answers it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The access log and the error log: nginx's formats, and what a tunnel adds to them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -150,6 +150,12 @@ impl Conn {
         Some(self.buffer.drain(..n).collect())
     }
 
+    /// Waits until this many bytes are here, and leaves them to be read.
+    pub fn see(&mut self, n: usize) {
+        let bytes = self.read(n);
+        self.buffer.splice(0..0, bytes);
+    }
+
     pub fn read(&mut self, n: usize) -> Vec<u8> {
         self.try_read(n).unwrap_or_else(|| panic!("stream ended, {n} bytes expected, got {:?}", self.shown()))
     }
