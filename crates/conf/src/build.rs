@@ -312,9 +312,14 @@ fn wrong_shape(directive: &Directive, entry: &Entry) -> Option<Diagnostic> {
         let message = format!("directive \"{name}\" has no opening \"{{\"");
         return Some(Diagnostic::error(span, message).label("a block belongs here"));
     }
-    if directive.args.len() < least || directive.args.len() > most {
-        let message = format!("invalid number of arguments in \"{name}\" directive");
-        return Some(Diagnostic::error(span, message).help(format!("its form is: {}", entry.form())));
+    // What is accepted without effect needs an argument or, as "types" does, a block.
+    let is_data = matches!(entry.class, Class::Accepted) && directive.block.is_some();
+    if !is_data && !(least..=most).contains(&directive.args.len()) {
+        let mistake = Diagnostic::error(span, format!("invalid number of arguments in \"{name}\" directive"));
+        return Some(match entry.syntax {
+            "" if least > 0 => mistake,
+            _ => mistake.help(format!("its form is: {}", entry.form())),
+        });
     }
     None
 }

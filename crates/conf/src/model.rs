@@ -77,7 +77,7 @@ pub struct ErrorLog {
 /// One `access_log`.
 #[derive(Debug, Clone)]
 pub struct AccessLog {
-    /// Where it goes; `None` is standard output (`/dev/stdout` is opened as any file).
+    /// Where it goes; `/dev/stdout`, opened as any file, when nothing is written.
     pub path: Spanned<PathBuf>,
     /// Index in [`Config::log_formats`].
     pub format: usize,

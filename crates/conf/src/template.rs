@@ -54,6 +54,18 @@ pub const EMPTY: &[(&str, &str)] = &[
     ("ssl_client_verify", "client certificates are not asked for yet"),
     ("ssl_client_s_dn", "client certificates are not asked for yet"),
     ("ssl_client_fingerprint", "client certificates are not asked for yet"),
+    ("ssl_client_i_dn", "client certificates are not asked for yet"),
+    ("ssl_client_serial", "client certificates are not asked for yet"),
+    ("ssl_client_cert", "client certificates are not asked for yet"),
+    ("ssl_client_escaped_cert", "client certificates are not asked for yet"),
+    ("ssl_ciphers", "what the client offers is not kept"),
+    ("ssl_curve", "it is not kept"),
+    ("ssl_curves", "what the client offers is not kept"),
+    ("tcpinfo_rtt", "see `$websocket_client_rtt`"),
+    ("tcpinfo_rttvar", "see `$websocket_client_rtt`"),
+    ("tcpinfo_snd_cwnd", "the system is not asked for it"),
+    ("tcpinfo_rcv_space", "the system is not asked for it"),
+    ("upstream_queue_time", "requests do not wait in a queue"),
     ("ssl_session_id", "sessions are kept by tickets"),
 ];
 

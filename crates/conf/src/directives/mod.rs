@@ -161,7 +161,7 @@ const fn block(
 
 /// An entry without effect, and why.
 const fn accepted(name: &'static str, contexts: &'static [Context], text: &'static str) -> Entry {
-    let (args, class) = ((0, ANY), Class::Accepted);
+    let (args, class) = ((1, ANY), Class::Accepted);
     Entry { name, contexts, args, block: false, repeats: true, syntax: "", default: "", text, class }
 }
 
