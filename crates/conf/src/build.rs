@@ -102,7 +102,32 @@ impl<'a> Builder<'a> {
         self.context = outer;
     }
 
+    /// Where a line ends among words that should stand in one: there a `;` is missing.
+    pub(crate) fn line_end(&self, words: &[&Word]) -> Option<Span> {
+        let ends = |pair: &&[&Word]| {
+            let (before, after) = (pair[0].span, pair[1].span);
+            self.sources
+                .text(Span { end: after.start.max(before.end), start: before.end, ..before })
+                .contains('\n')
+        };
+        words.windows(2).find(ends).map(|pair| pair[0].span)
+    }
+
+    /// Quotes out of a word processor, which are letters here.
+    fn typographic_quotes(&mut self, directive: &Directive) {
+        for word in directive
+            .args
+            .iter()
+            .filter(|word| !word.quoted && word.value.starts_with(['“', '”', '„', '‘', '’']))
+        {
+            let message =
+                format!("the quotes of {} are typographic, which makes them a part of the value", word.value);
+            self.diagnostics.push(Diagnostic::warning(word.span, message).help("write \" or ' instead"));
+        }
+    }
+
     fn directive(&mut self, directive: &Directive) {
+        self.typographic_quotes(directive);
         let Some(entry) = directives::find(&directive.name.value, self.context) else {
             return self.report(directives::suggest::unknown(directive, self.context));
         };

@@ -23,12 +23,58 @@ pub(crate) fn servers(b: &mut Builder<'_>) {
     let settings = http.layer.merge(&Layer::defaults());
     let head = http.head.merge(&HeadLayer::defaults());
     let ssl = http.ssl.merge(&SslLayer::defaults());
+    let first = |level: &Level| level.ssl.certificates.as_ref()?.first().map(|path| path.span);
+    let certificates: Vec<Option<Span>> = http.children.iter().map(first).collect();
     for level in http.children {
         let server = server(b, level, &settings, &head, &ssl);
         b.config.servers.push(server);
     }
+    shared_sockets(b);
+    unused_certificates(b, &certificates);
     defaults(b);
     conflicts(b);
+}
+
+/// Servers at one address share its socket: what one of them says of it holds for all.
+fn shared_sockets(b: &mut Builder<'_>) {
+    let mut sockets: HashMap<Address, Listen> = HashMap::new();
+    for listen in b.config.servers.iter().flat_map(|server| &server.listens) {
+        let socket = sockets.entry(listen.value.address.clone()).or_insert_with(|| listen.value.clone());
+        socket.ssl |= listen.value.ssl;
+        socket.reuseport |= listen.value.reuseport;
+        socket.so_keepalive |= listen.value.so_keepalive;
+        socket.backlog = socket.backlog.or(listen.value.backlog);
+    }
+    let mut warnings = Vec::new();
+    for listen in b.config.servers.iter_mut().flat_map(|server| &mut server.listens) {
+        let Some(socket) = sockets.get(&listen.value.address) else { continue };
+        if socket.ssl && !listen.value.ssl {
+            let message = format!("protocol options redefined for {}", show(&socket.address));
+            let label = "another server has \"ssl\" at this address, so this one has it too";
+            warnings.push(Diagnostic::warning(listen.span, message).label(label));
+        }
+        listen.value = Listen {
+            default_server: listen.value.default_server,
+            ipv6only: listen.value.ipv6only,
+            ..socket.clone()
+        };
+    }
+    b.diagnostics.append(&mut warnings);
+}
+
+/// A server with a certificate of its own that speaks TLS nowhere.
+fn unused_certificates(b: &mut Builder<'_>, own: &[Option<Span>]) {
+    let mut warnings = Vec::new();
+    for (server, own) in b.config.servers.iter().zip(own) {
+        let Some(certificate) = *own else { continue };
+        if !server.listens.iter().any(|listen| listen.value.ssl) {
+            let message = "this certificate is never used: no \"listen\" of the server has \"ssl\"";
+            warnings.push(
+                Diagnostic::warning(certificate, message).help("write for example \"listen 443 ssl;\""),
+            );
+        }
+    }
+    b.diagnostics.append(&mut warnings);
 }
 
 fn server(b: &mut Builder<'_>, level: Level, outer: &Settings, head: &Head, ssl: &Ssl) -> Server {

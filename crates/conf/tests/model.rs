@@ -230,6 +230,17 @@ fn listen_forms() {
 }
 
 #[test]
+fn servers_at_one_address_share_its_socket() {
+    let config = config(
+        "server { listen 443 ssl default_server; server_name a; location / { return 204; } }
+         server { listen 443 backlog=9; server_name b; location / { return 204; } }",
+    );
+    let [first, second] = [0, 1].map(|at: usize| config.servers[at].listens[0].value.clone());
+    assert!(first.ssl && second.ssl && first.default_server && !second.default_server);
+    assert_eq!((first.backlog, second.backlog), (Some(9), Some(9)));
+}
+
+#[test]
 fn server_names() {
     let config =
         config("server { server_name A.b *.c .d e.* \"\" _ ~^(?<n>x)\\.y$; location / { return 200 $n; } }");

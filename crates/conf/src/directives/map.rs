@@ -61,6 +61,11 @@ fn map_entry(b: &mut Builder<'_>, map: &mut Map, entry: &Directive, seen: &mut H
         return;
     }
     let [value] = entry.args.as_slice() else {
+        let words: Vec<&Word> = std::iter::once(&entry.name).chain(&entry.args).collect();
+        if let Some(end) = b.line_end(&words) {
+            let mistake = Diagnostic::error(end, "invalid number of the map parameters");
+            return b.report(mistake.label("\";\" is missing after this"));
+        }
         let message = "invalid number of the map parameters";
         return b.report(
             Diagnostic::error(entry.span, message)

@@ -6,6 +6,7 @@ use super::{ALL, ANY, Entry, LOCATION, accepted, add, set, upstream};
 use crate::address;
 use crate::build::Builder;
 use crate::diagnostic::Diagnostic;
+use crate::directives::suggest;
 use crate::model::{Address, Certificate, Matcher, ProxyPass, ProxyRedirect, ProxyTarget, RedirectRule};
 use crate::pattern;
 use crate::token::Word;
@@ -342,7 +343,18 @@ fn group(b: &mut Builder<'_>, word: &Word, text: &str, https: bool) -> Option<(u
         Address::Ip(_, port) | Address::Name(_, port) if *port == default => name.to_owned(),
         _ => text.to_owned(),
     };
+    misspelled_group(b, word, &address);
     Some((implicit(b, word, text, address), host))
+}
+
+/// A name that is nearly that of a group is probably meant to be it.
+fn misspelled_group(b: &mut Builder<'_>, word: &Word, address: &Address) {
+    let Address::Name(name, 0) = address else { return };
+    let near = suggest::nearest(name, b.names.upstreams.iter().map(String::as_str));
+    if let Some(near) = near.filter(|_| !name.contains('.')).map(str::to_owned) {
+        let message = format!("no upstream is named \"{name}\", so it is looked up as a host");
+        b.report(Diagnostic::warning(word.span, message).label(format!("did you mean \"{near}\"?")));
+    }
 }
 
 fn implicit(b: &mut Builder<'_>, word: &Word, text: &str, address: Address) -> usize {
