@@ -328,3 +328,37 @@ fn the_log_tells_of_each_tunnel() {
     let ended = longwire.wait_log(&["tunnel ended"]);
     assert!(ended.contains("[notice]") && ended.contains("4001") && ended.contains("client"), "{ended}");
 }
+
+/// TLS to the backend: trusted as told, refused where the certificate belongs to somebody else.
+#[test]
+fn a_backend_may_speak_tls() {
+    let identity = Identity::new(&["backend.test"]);
+    let verify =
+        "proxy_ssl_verify on; proxy_ssl_trusted_certificate DIR/backend.crt; proxy_ssl_server_name on;";
+    for (directives, good) in [
+        (String::new(), true),
+        (format!("{verify} proxy_ssl_name backend.test;"), true),
+        (format!("{verify} proxy_ssl_name other.test;"), false),
+    ] {
+        let backend = Backend::new();
+        let folder = Folder::new();
+        identity.write(&folder, "backend");
+        let conf = site(backend.addr(), &directives).replace("proxy_pass http:", "proxy_pass https:");
+        let longwire = Longwire::start_in(folder, &conf, &[]);
+        let mut client = Conn::knock(longwire.addr(), "");
+        let secured = identity.accept(backend.accept());
+        if !good {
+            assert_eq!(client.read_head().status(), 502);
+            longwire.wait_log(&["[error]", "ertificate"]);
+            continue;
+        }
+        let mut server = secured.unwrap();
+        let head = server.read_head();
+        assert!(server.try_upgrade(&head));
+        client.expect_tunnel();
+        client.send_text("secured");
+        assert_eq!(server.read_frame().text(), "secured");
+        server.send_text("and back");
+        assert_eq!(client.read_frame().text(), "and back");
+    }
+}

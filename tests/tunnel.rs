@@ -337,3 +337,21 @@ fn many_tunnels_stay_apart_and_leave_nothing_behind() {
     }
     longwire.wait_open_files(before);
 }
+
+/// An end that takes nothing for its time is let go, and the other is told.
+#[test]
+fn an_end_that_reads_nothing_is_let_go() {
+    for client_sleeps in [true, false] {
+        let (longwire, client, server) =
+            tunnel("send_timeout 1s; proxy_send_timeout 1s; websocket_ping off;");
+        let (sleeper, mut writer) = if client_sleeps { (client, server) } else { (server, client) };
+        let frame = Frame::new(BINARY, vec![7; 1 << 16]).bytes(writer.mask());
+        // Writes until the other end is given up: it would take the memory of the machine to write for ever.
+        let stopped = (0..100_000).any(|_| writer.try_send(&frame).is_err());
+        assert!(stopped, "nobody held the writer up (client sleeps: {client_sleeps})");
+        let line = longwire.wait_log(&["tunnel ended", "took no data"]);
+        let sleeping = if client_sleeps { "by the client" } else { "by the backend" };
+        assert!(line.contains(sleeping), "{line}");
+        drop(sleeper);
+    }
+}

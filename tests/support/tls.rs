@@ -7,9 +7,9 @@ use base64::Engine as _;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use rustls::{StreamOwned, SupportedProtocolVersion};
+use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 
 use super::conn::Conn;
 use super::{Folder, WAIT};
@@ -19,6 +19,7 @@ pub struct Identity {
     pub chain_pem: String,
     pub key_pem: String,
     der: CertificateDer<'static>,
+    key_der: PrivateKeyDer<'static>,
 }
 
 impl Identity {
@@ -26,8 +27,10 @@ impl Identity {
         let names: Vec<String> = names.iter().map(|n| n.to_string()).collect();
         let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).unwrap();
         let chain_pem = pem("CERTIFICATE", cert.der());
-        let key_pem = pem("PRIVATE KEY", &signing_key.serialize_der());
-        Identity { chain_pem, key_pem, der: cert.der().clone() }
+        let key = signing_key.serialize_der();
+        let key_pem = pem("PRIVATE KEY", &key);
+        let key_der = PrivateKeyDer::Pkcs8(key.into());
+        Identity { chain_pem, key_pem, der: cert.der().clone(), key_der }
     }
 
     /// Writes `NAME.crt` and `NAME.key`.
@@ -129,4 +132,23 @@ fn pem(label: &str, der: &[u8]) -> String {
     let body = base64::engine::general_purpose::STANDARD.encode(der);
     let lines: Vec<&str> = body.as_bytes().chunks(64).map(|c| std::str::from_utf8(c).unwrap()).collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+impl Identity {
+    /// Takes a connection of a backend over to TLS with this certificate, as a server.
+    pub fn accept(&self, conn: Conn) -> Result<Conn, std::io::Error> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![self.der.clone()], self.key_der.clone_key())
+            .unwrap();
+        let mut tls = ServerConnection::new(Arc::new(config)).unwrap();
+        let mut tcp = conn.tcp().try_clone()?;
+        while tls.is_handshaking() {
+            tls.complete_io(&mut tcp)?;
+        }
+        Ok(Conn::with(tcp.try_clone()?, Box::new(StreamOwned::new(tls, tcp))))
+    }
 }
