@@ -320,9 +320,15 @@ fn refusal(directive: &Directive, entry: &Entry) -> Diagnostic {
         format!("\"{}\": {}", directive.name.value, sentences.next().unwrap_or("").trim_end_matches('.'));
     let diagnostic = Diagnostic::error(directive.span, message);
     match sentences.next() {
-        Some(help) => diagnostic.help(help),
+        Some(help) => diagnostic.help(lower_first(help)),
         None => diagnostic,
     }
+}
+
+/// A sentence as the help of a finding begins: without a capital letter.
+fn lower_first(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// A block where none belongs, none where one does, or too few or many arguments.
