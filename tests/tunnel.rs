@@ -343,7 +343,10 @@ fn many_tunnels_stay_apart_and_leave_nothing_behind() {
 fn an_end_that_reads_nothing_is_let_go() {
     for client_sleeps in [true, false] {
         let (longwire, client, server) =
-            tunnel("send_timeout 1s; proxy_send_timeout 1s; websocket_ping off;");
+            tunnel(
+            "send_timeout 1s; proxy_send_timeout 1s; websocket_ping off; websocket_close_timeout 1s; \
+             lingering_timeout 1s;",
+        );
         let (sleeper, mut writer) = if client_sleeps { (client, server) } else { (server, client) };
         let frame = Frame::new(BINARY, vec![7; 1 << 16]).bytes(writer.mask());
         // Writes until the other end is given up: it would take the memory of the machine to write for ever.

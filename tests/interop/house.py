@@ -24,6 +24,9 @@ EXAMPLES = ROOT / "examples"
 BINARY = os.environ.get("LONGWIRE", str(ROOT / "target" / "debug" / "longwire"))
 WAIT = 30.0
 
+# Where Debian puts servers, for those who are not root.
+os.environ["PATH"] += ":/usr/sbin:/sbin"
+
 CASES = []
 
 
