@@ -342,8 +342,7 @@ fn many_tunnels_stay_apart_and_leave_nothing_behind() {
 #[test]
 fn an_end_that_reads_nothing_is_let_go() {
     for client_sleeps in [true, false] {
-        let (longwire, client, server) =
-            tunnel(
+        let (longwire, client, server) = tunnel(
             "send_timeout 1s; proxy_send_timeout 1s; websocket_ping off; websocket_close_timeout 1s; \
              lingering_timeout 1s;",
         );
