@@ -1,13 +1,13 @@
 //! From the tree to the model: walks the directives, checks each against its table entry and lets it set its value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::diagnostic::{Diagnostic, MAX_FINDINGS, Severity};
 use crate::directives::{self, Class, Context, Entry};
 use crate::level::Level;
-use crate::model::{Config, Matcher, Spanned, Upstream};
+use crate::model::{Address, Config, Matcher, Spanned, Upstream};
 use crate::names::Names;
 use crate::source::{Sources, Span};
 use crate::template::{Mistake, Template};
@@ -35,6 +35,8 @@ pub(crate) struct Builder<'a> {
     pub(crate) enclosing: Vec<Matcher>,
     /// Groups made for fixed addresses in `proxy_pass`.
     pub(crate) implicit: Vec<Upstream>,
+    /// Where in `implicit` the group of an address stands.
+    pub(crate) by_address: HashMap<Address, usize>,
     /// The `http` block, once read.
     pub(crate) http: Option<Level>,
     /// The model as far as it is finished.
@@ -58,6 +60,7 @@ impl<'a> Builder<'a> {
             level: Level::default(),
             enclosing: Vec::new(),
             implicit: Vec::new(),
+            by_address: HashMap::new(),
             http: None,
             config: Config::default(),
             errors: 0,

@@ -358,14 +358,14 @@ fn misspelled_group(b: &mut Builder<'_>, word: &Word, address: &Address) {
 }
 
 fn implicit(b: &mut Builder<'_>, word: &Word, text: &str, address: Address) -> usize {
-    let explicit = b.names.upstreams.len();
-    if let Some(at) = b.implicit.iter().position(|group| group.servers[0].address.value == address) {
-        return explicit + at;
+    let next = b.implicit.len();
+    let at = *b.by_address.entry(address.clone()).or_insert(next);
+    if at == next {
+        let mut group = upstream::group(text.to_owned(), true, word.span);
+        group.servers.push(upstream::backend(address, word, text));
+        b.implicit.push(group);
     }
-    let mut group = upstream::group(text.to_owned(), true, word.span);
-    group.servers.push(upstream::backend(address, word, text));
-    b.implicit.push(group);
-    explicit + b.implicit.len() - 1
+    b.names.upstreams.len() + at
 }
 
 /// Joins the certificate towards backends with its key, once both are there.
