@@ -90,7 +90,8 @@ fn a_frozen_client_is_found_and_its_backend_told() {
     let (client, since) = frozen.join().unwrap();
     // Two intervals, and room for a busy machine.
     between(told_at - since, 300, 1000 + 3000);
-    longwire.wait_log(&["tunnel ended", "client", "no pong"]);
+    let line = longwire.wait_log(&["tunnel ended", "client", "no pong"]);
+    assert!(line.contains(" ms (2 of 3 answered)"), "the round trips are told: {line}");
     drop(client);
 }
 

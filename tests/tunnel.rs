@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use support::backend::switching;
 use support::frames::{BINARY, CLOSE, CONTINUATION, KEY, PING, TEXT};
-use support::{Backend, Conn, Frame, Longwire, close, seed, site, text, until};
+use support::tls::Identity;
+use support::{Backend, Conn, Folder, Frame, Longwire, close, seed, site, text, until};
 
 /// A proxy with these directives between a client and a backend, both in the test's hands.
 fn tunnel(directives: &str) -> (Longwire, Conn, Conn) {
@@ -355,5 +356,26 @@ fn an_end_that_reads_nothing_is_let_go() {
         let sleeping = if client_sleeps { "by the client" } else { "by the backend" };
         assert!(line.contains(sleeping), "{line}");
         drop(sleeper);
+    }
+}
+
+/// Large messages over TLS, and small ones after them, arrive whole and in order.
+#[test]
+fn every_byte_passes_over_tls() {
+    let mut random = fastrand::Rng::with_seed(seed());
+    let identity = Identity::new(&["example.com"]);
+    let folder = Folder::new();
+    identity.write(&folder, "site");
+    let secured = "listen 127.0.0.1:0 ssl; ssl_certificate DIR/site.crt; ssl_certificate_key DIR/site.key;";
+    let conf = site(Backend::echo(), "").replace("listen 127.0.0.1:0;", secured);
+    let longwire = Longwire::start_in(folder, &conf, &[]);
+    let mut client = identity.connect(longwire.addr(), "example.com").unwrap();
+    client.send(support::frames::upgrade_request("/", ""));
+    client.expect_tunnel();
+    for _ in 0..20 {
+        let length = random.choice([0, 1, 125, 126, 16_383, 16_384, 65_535, 65_536, 1 << 20]).unwrap_or(0);
+        let payload: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(length).collect();
+        client.send_frame(&Frame::new(BINARY, &payload));
+        assert!(client.read_frame().payload == payload, "a message of {length} bytes differs");
     }
 }
