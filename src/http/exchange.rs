@@ -240,6 +240,14 @@ impl Exchange {
     fn drop_body(&mut self) {
         self.body = None;
         self.facts.headers.remove(header::CONTENT_LENGTH);
+        self.facts.headers.remove(header::TRANSFER_ENCODING);
+    }
+
+    /// Its body was announced, but cannot be sent any more: a length without a body would swallow the next request.
+    pub(super) fn has_lost_its_body(&self) -> bool {
+        let headers = &self.facts.headers;
+        let length = headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
+        self.body.is_none() && (length || headers.contains_key(header::TRANSFER_ENCODING))
     }
 
     async fn visit(&mut self, snapshot: &Snapshot, server: &Server, place: Place) -> Step {

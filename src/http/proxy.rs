@@ -59,6 +59,10 @@ pub(super) async fn pass(
     {
         return step;
     }
+    if x.has_lost_its_body() {
+        x.log(Level::Error, format_args!("the request body went to another backend already and is gone"));
+        return Step::Status(502, None);
+    }
     let route = match route(x, snapshot, how, pass).await {
         Ok(route) => route,
         Err(status) => return Step::Status(status, None),
@@ -152,6 +156,10 @@ fn outgoing(x: &mut Exchange, route: &Route) -> Result<Outgoing, u16> {
     let mut headers = built.headers;
     let pass_body = x.settings.proxy_pass_request_body;
     let has_body = pass_body && x.body.as_ref().is_some_and(|b| !http_body::Body::is_end_stream(b));
+    if has_body && !headers.contains_key(header::CONTENT_LENGTH) {
+        // hyper drops the body of a GET that does not say how long it is.
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     if !built.upgrade && !route.group.keeps() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

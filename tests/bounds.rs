@@ -1,0 +1,56 @@
+//! Where one message ends and the next begins, what is sent once only, and that every wait has an end.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod support;
+
+use support::{Backend, Conn, Longwire, site};
+
+/// An answer of 200 with this body.
+fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// A length without its body would make the second backend take the next request for the body.
+#[test]
+fn a_body_that_is_gone_is_not_announced_to_a_second_backend() {
+    let first = Backend::new();
+    let second = Backend::new();
+    let longwire = Longwire::start(&format!(
+        "server {{ listen 127.0.0.1:0;
+            location / {{ proxy_pass http://{}; proxy_intercept_errors on; error_page 503 = @second; }}
+            location @second {{ proxy_pass http://{}; }}
+        }}",
+        first.addr(),
+        second.addr()
+    ));
+    for framing in
+        ["Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"]
+    {
+        let mut client = Conn::connect(longwire.addr());
+        client.send(format!("POST /x HTTP/1.1\r\nHost: a\r\n{framing}"));
+        let (mut server, _) = first.request();
+        server.send("HTTP/1.1 503 Later\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(client.read_head().status(), 502);
+        longwire.wait_log(&["[error]", "request body", "gone"]);
+    }
+    assert!(second.was_left_alone());
+    // Without a body the second one is asked.
+    let mut client = Conn::connect(longwire.addr());
+    client.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    first.request().0.send("HTTP/1.1 503 Later\r\nContent-Length: 0\r\n\r\n");
+    second.request().0.send(ok("second"));
+    assert_eq!(client.read_answer().1, "second");
+}
+
+#[test]
+fn the_chunked_body_of_a_get_passes() {
+    let backend = Backend::new();
+    let longwire = Longwire::start(&site(backend.addr(), ""));
+    let mut client = Conn::connect(longwire.addr());
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+    let (mut server, head) = backend.request();
+    assert_eq!(head.get("transfer-encoding"), "chunked");
+    assert_eq!(server.read_chunk(), b"hello");
+    server.send(ok("found"));
+    assert_eq!(client.read_answer().1, "found");
+}
