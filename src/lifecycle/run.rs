@@ -122,10 +122,14 @@ async fn serve(snapshot: Arc<Snapshot>, tunnels: Arc<Tunnels>, ready: Ready) -> 
     let sockets = match bind_all(&snapshot) {
         Ok(sockets) => sockets,
         Err(errors) => {
+            let log = &snapshot.config.main.error_log;
+            let shown = log.is_empty() || log.iter().any(|log| log.path.is_none());
             for error in errors {
                 say(Level::Emerg, format_args!("{error}"));
-                // Also where the log is a file: whoever typed the command looks here.
-                eprintln!("longwire: [emerg] {error}");
+                // Whoever typed the command looks at the terminal, also where the log is a file.
+                if !shown {
+                    eprintln!("longwire: [emerg] {error}");
+                }
             }
             return Outcome::Failed;
         }
