@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use support::{Backend, Conn, Longwire, site};
 
 /// An answer of 200 with this body.
@@ -53,4 +55,32 @@ fn the_chunked_body_of_a_get_passes() {
     assert_eq!(server.read_chunk(), b"hello");
     server.send(ok("found"));
     assert_eq!(client.read_answer().1, "found");
+}
+
+/// A kept connection that breaks after the request went out says nothing of what the backend did with it.
+#[test]
+fn what_may_have_had_an_effect_is_sent_once() {
+    let (a, b) = (Backend::new(), Backend::new());
+    let longwire = Longwire::start(&format!(
+        "upstream both {{ server {}; server {}; keepalive 4; }}
+        server {{ listen 127.0.0.1:0; location / {{ proxy_pass http://both; }} }}",
+        a.addr(),
+        b.addr()
+    ));
+    let mut kept = Vec::new();
+    for backend in [&a, &b] {
+        let mut client = Conn::connect(longwire.addr());
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let (mut server, _) = backend.request();
+        server.send(ok("kept"));
+        assert_eq!(client.read_answer().1, "kept");
+        kept.push(server);
+    }
+    let mut client = Conn::connect(longwire.addr());
+    client.send("POST /order HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    assert!(kept[0].read_head().start.starts_with("POST /order"));
+    drop(kept.remove(0));
+    assert_eq!(client.read_head().status(), 502);
+    assert_eq!(kept[0].read_for(Duration::from_millis(200)), b"", "sent a second time");
+    assert!(b.was_left_alone());
 }

@@ -191,6 +191,8 @@ async fn attempts(
         .as_ref()
         .and_then(|template| String::from_utf8(x.scope().render(template)).ok()?.parse::<IpAddr>().ok());
     let security = security(x, snapshot, route)?;
+    // What was sent once and may have had an effect is not sent again.
+    let repeatable = !outgoing.has_body && outgoing.method.is_idempotent();
     let mut tried = Vec::new();
     let mut status = 502;
     loop {
@@ -212,7 +214,7 @@ async fn attempts(
                 Ok(incame) => return Ok(incame),
                 Err(Failure::Status(failed)) => {
                     status = failed;
-                    if x.body.is_none() && outgoing.has_body {
+                    if !repeatable {
                         return Err(status);
                     }
                     continue;
@@ -247,8 +249,7 @@ async fn attempts(
             Err(Failure::Stale) => status = 502,
             Err(Failure::Status(failed)) => status = failed,
         }
-        // What was sent once and may have had an effect is not sent again.
-        if outgoing.has_body || !outgoing.method.is_idempotent() {
+        if !repeatable {
             return Err(status);
         }
     }
