@@ -84,3 +84,44 @@ fn what_may_have_had_an_effect_is_sent_once() {
     assert_eq!(kept[0].read_for(Duration::from_millis(200)), b"", "sent a second time");
     assert!(b.was_left_alone());
 }
+
+/// A backend may answer before it has the whole body, and then never take the rest of it.
+#[test]
+fn a_connection_that_still_takes_a_body_is_not_shared() {
+    let backend = Backend::new();
+    let longwire = Longwire::start(&format!(
+        "upstream one {{ server {}; keepalive 4; }}
+        server {{ listen 127.0.0.1:0; location / {{ proxy_pass http://one; }} }}",
+        backend.addr()
+    ));
+    let mut uploading = Conn::connect(longwire.addr());
+    uploading.send("POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 500\r\n\r\nsome");
+    let (mut first, _) = backend.request();
+    first.send(ok("early"));
+    assert_eq!(uploading.read_answer().1, "early");
+    let mut other = Conn::connect(longwire.addr());
+    other.send("GET /other HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (mut second, head) = backend.request();
+    assert_eq!(head.target(), "/other");
+    second.send(ok("another connection"));
+    assert_eq!(other.read_answer().1, "another connection");
+}
+
+/// Without `keepalive` the connection ends with the answer, whatever of the request is still on its way.
+#[test]
+fn an_early_answer_ends_a_connection_that_is_not_kept() {
+    let backend = Backend::new();
+    let longwire = Longwire::start(&format!(
+        "upstream one {{ server {}; keepalive 0; }}
+        server {{ listen 127.0.0.1:0; location / {{ proxy_pass http://one; }} }}",
+        backend.addr()
+    ));
+    let mut client = Conn::connect(longwire.addr());
+    client.send("POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 500\r\n\r\n1234");
+    let (mut server, head) = backend.request();
+    assert_eq!(head.get("connection"), "close");
+    assert_eq!(server.read(4), b"1234");
+    server.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly");
+    assert_eq!(client.read_answer().1, "early");
+    server.expect_end();
+}

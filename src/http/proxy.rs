@@ -77,14 +77,12 @@ pub(super) async fn pass(
     };
     x.facts.outcome.upstream = incame.response.headers().clone();
     if incame.response.status().as_u16() == 101 {
-        return handshake::conclude(
-            x,
-            location,
-            pass,
-            &outgoing.headers,
-            outgoing.websocket,
-            incame.response,
-        );
+        let Incame { response, connection } = incame;
+        let step = handshake::conclude(x, location, pass, &outgoing.headers, outgoing.websocket, response);
+        if matches!(step, Step::Switching(_)) {
+            connection.release();
+        }
+        return step;
     }
     if x.websocket {
         handshake::explain(x, &incame.response, outgoing.websocket);
@@ -246,7 +244,7 @@ async fn attempts(
         x.last_try().connect_us = Some(clock::now_us() - begun);
         match one_try(x, route, outgoing, connection).await {
             Ok(incame) => return Ok(incame),
-            Err(Failure::Stale) => status = 502,
+            Err(Failure::Stale) => {}
             Err(Failure::Status(failed)) => status = failed,
         }
         if !repeatable {
@@ -295,9 +293,6 @@ async fn one_try(
     let reused = connection.requests > 0;
     let server = connection.lease.server;
     let endpoint = route.group.servers[server].endpoint.clone();
-    if connection.sender.ready().await.is_err() {
-        return Err(Failure::Stale);
-    }
     if reused {
         x.facts.outcome.tries.push(Try {
             address: endpoint.to_string(),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::task::AbortHandle;
 
 use super::Lease;
 use crate::net::{self, Endpoint};
@@ -31,12 +32,35 @@ pub struct Connection {
     pub lease: Lease,
     /// Requests that went over it.
     pub requests: u64,
+    /// hyper's task.
+    driver: Option<AbortHandle>,
 }
 
 impl Connection {
     /// Whether the other end is gone.
     pub fn is_closed(&self) -> bool {
         self.sender.is_closed()
+    }
+
+    /// Whether it is done with its last request: an answer may come before the request's body was taken.
+    pub fn is_ready(&self) -> bool {
+        self.sender.is_ready()
+    }
+
+    /// Leaves the socket to a tunnel.
+    pub fn release(mut self) {
+        self.driver = None;
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // An idle connection closes in order. In the middle of a request the backend might never let it end.
+        if !self.is_ready()
+            && let Some(driver) = self.driver.take()
+        {
+            driver.abort();
+        }
     }
 }
 
@@ -105,10 +129,10 @@ pub async fn open(
             .await
             .map_err(|e| fault(Stage::Connect, &e))?;
         // Ends with the sender or the socket; its error reaches the sender as well.
-        tokio::spawn(async move {
+        let driver = tokio::spawn(async move {
             let _ = driver.with_upgrades().await;
         });
-        Ok(Connection { sender, lease, requests: 0 })
+        Ok(Connection { sender, lease, requests: 0, driver: Some(driver.abort_handle()) })
     };
     match tokio::time::timeout(timeout, work).await {
         Ok(result) => result,

@@ -84,7 +84,7 @@ impl Group {
         let oldest = clock::now_us().saturating_sub(self.keepalive_timeout_us);
         let mut idle = lock(&self.idle);
         idle.retain(|i| i.since_us >= oldest && !i.connection.is_closed());
-        let index = idle.iter().rposition(|i| i.connection.lease == *lease)?;
+        let index = idle.iter().rposition(|i| i.connection.is_ready() && i.connection.lease == *lease)?;
         idle.remove(index).map(|i| i.connection)
     }
 
