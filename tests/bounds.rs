@@ -125,3 +125,46 @@ fn an_early_answer_ends_a_connection_that_is_not_kept() {
     assert_eq!(client.read_answer().1, "early");
     server.expect_end();
 }
+
+/// Bytes that one parser takes for a trailer and another for a request must be neither.
+#[test]
+fn a_trailer_cannot_hide_a_request() {
+    let backend = Backend::new();
+    let longwire = Longwire::start(&site(backend.addr(), ""));
+    let mut client = Conn::connect(longwire.addr());
+    client.send(
+        "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: a\n\n\
+         POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n\
+         POST /evil HTTP/1.1\r\nHost: a\r\nHost: b\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n\
+         3\r\nabc\r\n0\r\n\r\n",
+    );
+    let (head, _) = client.read_answer();
+    assert_eq!(head.status(), 400);
+    client.expect_end();
+    while let Some(mut server) = backend.accept_within(Duration::from_millis(200)) {
+        let seen = String::from_utf8_lossy(&server.read_to_end()).into_owned();
+        assert!(!seen.contains("/evil"), "{seen}");
+    }
+}
+
+/// A head that comes behind a request has its time from when it is waited for.
+#[test]
+fn the_time_of_a_head_begins_when_it_is_waited_for() {
+    let backend = Backend::new();
+    let longwire = Longwire::start(&format!(
+        "server {{ listen 127.0.0.1:0; client_header_timeout 1s; location / {{ proxy_pass http://{}; }} }}",
+        backend.addr()
+    ));
+    let mut client = Conn::connect(longwire.addr());
+    client.send("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (mut server, _) = backend.request();
+    client.send("GET /2 HTTP/1.1\r\n");
+    // Longer than a head may take.
+    assert_eq!(server.read_for(Duration::from_millis(1300)), b"");
+    server.send(ok("one"));
+    assert_eq!(client.read_answer().1, "one");
+    client.send("Host: a\r\n\r\n");
+    assert_eq!(server.read_head().target(), "/2");
+    server.send(ok("two"));
+    assert_eq!(client.read_answer().1, "two");
+}

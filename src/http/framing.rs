@@ -32,7 +32,7 @@ pub(super) enum Phase {
     Chunked(Chunk),
     /// A WebSocket handshake was read: what follows is no HTTP, whatever becomes of the handshake.
     Handshake,
-    /// A chunked body is broken: hyper says so to whoever reads it, and nothing after it is HTTP.
+    /// A chunked body is broken, and nothing after it is HTTP.
     Broken,
 }
 
@@ -43,8 +43,19 @@ pub(super) enum Chunk {
     Size(u64, bool),
     /// In the data and its closing CRLF.
     Data(u64),
-    /// In the trailer: the length of the line so far, without its CR.
-    Trailer(usize),
+    /// In the trailer. hyper ends its lines by CRLF only, so a lone LF must not end one here.
+    Trailer(Trailer),
+}
+
+/// Where in a trailer.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Trailer {
+    /// At the beginning of a line.
+    Begin,
+    /// In a line.
+    Line,
+    /// Behind the CR of a line; whether the line is empty.
+    Cr(bool),
 }
 
 /// Follows one connection.
@@ -65,15 +76,15 @@ impl Framing {
         &self.phase
     }
 
-    /// Bytes that the client sent, in order. An error tells how many of them stand before the head that is refused;
-    /// nothing more may be fed then.
-    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<(), (usize, Refusal)> {
+    /// Bytes that the client sent, in order. Tells how many of them hyper may see: those behind the break of a body
+    /// it must not. An error tells how many stand before the head that is refused; nothing more may be fed then.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<usize, (usize, Refusal)> {
         let mut rest = bytes;
-        while !rest.is_empty() {
+        while !rest.is_empty() && !matches!(self.phase, Phase::Broken) {
             let good = bytes.len() - rest.len();
             rest = self.step(rest).map_err(|refusal| (good, refusal))?;
         }
-        Ok(())
+        Ok(bytes.len() - rest.len())
     }
 
     /// Takes bytes up to the next change of phase; gives back what follows.
@@ -213,7 +224,7 @@ fn feed_chunk(chunk: Chunk, bytes: &[u8]) -> (&[u8], Phase) {
             return (&bytes[taken as usize..], Phase::Chunked(next));
         }
         Chunk::Size(size, _) if byte == b'\n' => match size {
-            0 => Chunk::Trailer(0),
+            0 => Chunk::Trailer(Trailer::Begin),
             // The CRLF behind the data is counted with it; hyper checks that it is one.
             size => Chunk::Data(size.saturating_add(2)),
         },
@@ -225,10 +236,14 @@ fn feed_chunk(chunk: Chunk, bytes: &[u8]) -> (&[u8], Phase) {
                 None => return (rest, Phase::Broken),
             },
         },
-        Chunk::Trailer(0) if byte == b'\n' => return (rest, Phase::Idle),
-        Chunk::Trailer(_) if byte == b'\n' => Chunk::Trailer(0),
-        Chunk::Trailer(length) if byte == b'\r' => Chunk::Trailer(length),
-        Chunk::Trailer(length) => Chunk::Trailer(length.saturating_add(1)),
+        Chunk::Trailer(trailer) => match (trailer, byte) {
+            (Trailer::Cr(true), b'\n') => return (rest, Phase::Idle),
+            (Trailer::Cr(false), b'\n') => Chunk::Trailer(Trailer::Begin),
+            (Trailer::Cr(_), _) | (_, b'\n') => return (rest, Phase::Broken),
+            (Trailer::Begin, b'\r') => Chunk::Trailer(Trailer::Cr(true)),
+            (Trailer::Line, b'\r') => Chunk::Trailer(Trailer::Cr(false)),
+            _ => Chunk::Trailer(Trailer::Line),
+        },
     };
     (rest, Phase::Chunked(next))
 }
@@ -240,9 +255,10 @@ mod tests {
     /// Feeds a text whole and byte by byte: both must give the same.
     fn feed(text: &str) -> (Result<(), u16>, String) {
         let mut whole = Framing::new(1024);
-        let result = whole.feed(text.as_bytes()).map_err(|(_, r)| r.status);
+        let result = whole.feed(text.as_bytes()).map(drop).map_err(|(_, r)| r.status);
         let mut drops = Framing::new(1024);
-        let dripped = text.as_bytes().chunks(1).try_for_each(|b| drops.feed(b)).map_err(|(_, r)| r.status);
+        let dripped = text.as_bytes().chunks(1).try_for_each(|b| drops.feed(b).map(drop));
+        let dripped = dripped.map_err(|(_, r)| r.status);
         assert_eq!(result, dripped, "{text:?}");
         assert_eq!(format!("{:?}", whole.phase), format!("{:?}", drops.phase), "{text:?}");
         (result, format!("{:?}", whole.phase))
@@ -261,6 +277,8 @@ mod tests {
             ),
             ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nA\r\n123", "Chunked(Data(9))"),
             ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nGET", "Broken"),
+            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nT: 1\n\nGET", "Broken"),
+            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\rGET", "Broken"),
             (
                 "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\u{1}\u{2}",
                 "Handshake",

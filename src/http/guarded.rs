@@ -195,7 +195,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         loop {
             let (deadline_us, in_head) = match self.framing.phase() {
-                Phase::Head(_) => (self.head_since_us.saturating_add(self.header_us), true),
+                // A head that came behind a request is looked at once that request is answered.
+                Phase::Head(_) => {
+                    let since = self.head_since_us.max(self.shared.idle_since_us.load(Relaxed));
+                    (since.saturating_add(self.header_us), true)
+                }
                 Phase::Idle if !self.shared.busy.load(Relaxed) => {
                     let since = self.shared.idle_since_us.load(Relaxed);
                     (since.saturating_add(self.shared.idle_us.load(Relaxed)), false)
@@ -225,22 +229,29 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
         if this.farewell.is_some() {
             return this.poll_farewell(cx);
         }
+        if matches!(this.framing.phase(), Phase::Broken) {
+            // To hyper the body ends too early.
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         match Pin::new(&mut this.io).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
                 let bytes = &buf.filled()[before..];
                 this.shared.received.fetch_add(bytes.len() as u64, Relaxed);
-                let was_idle = matches!(this.framing.phase(), Phase::Idle);
-                if let Err((good, refusal)) = this.framing.feed(bytes) {
-                    buf.set_filled(before + good);
-                    if good > 0 {
-                        this.refused = Some(refusal);
-                        return Poll::Ready(Ok(()));
+                let in_head = matches!(this.framing.phase(), Phase::Head(_));
+                match this.framing.feed(bytes) {
+                    Ok(good) => buf.set_filled(before + good),
+                    Err((good, refusal)) => {
+                        buf.set_filled(before + good);
+                        if good > 0 {
+                            this.refused = Some(refusal);
+                            return Poll::Ready(Ok(()));
+                        }
+                        this.refuse(refusal);
+                        return this.poll_farewell(cx);
                     }
-                    this.refuse(refusal);
-                    return this.poll_farewell(cx);
                 }
-                if was_idle {
+                if !in_head {
                     this.head_since_us = clock::now_us();
                 }
                 Poll::Ready(Ok(()))
