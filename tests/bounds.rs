@@ -168,3 +168,19 @@ fn the_time_of_a_head_begins_when_it_is_waited_for() {
     server.send(ok("two"));
     assert_eq!(client.read_answer().1, "two");
 }
+
+/// A client that does not read its answer holds a connection to the backend, but not for ever.
+#[test]
+fn a_client_that_takes_nothing_is_left_after_send_timeout() {
+    let backend = Backend::new();
+    let longwire = Longwire::start(&format!(
+        "server {{ listen 127.0.0.1:0; send_timeout 1s; error_log stderr info; location / {{ proxy_pass http://{}; }} }}",
+        backend.addr()
+    ));
+    let mut client = Conn::connect(longwire.addr());
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (mut server, _) = backend.request();
+    server.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
+    while server.try_send(&[b'x'; 65536]).is_ok() {}
+    longwire.wait_log(&["[info]", "client timed out (send_timeout)"]);
+}

@@ -34,6 +34,7 @@ pub async fn serve(
         header_us: micros(server.client_header_timeout),
         max_head: server.max_head,
         linger_us: micros(server.settings.lingering_timeout),
+        send_us: micros(server.settings.send_timeout),
         plain_on_tls,
     };
     let settings = server.settings.clone();
@@ -66,11 +67,15 @@ pub async fn serve(
     }
     // What did not leave will not leave any more.
     shared.flushed();
-    if let Some(refusal) = shared.refusal.get() {
-        let logs = &service.snapshot.logs;
+    let say = |level, reason: std::fmt::Arguments<'_>| {
         let context = Context::connection(&facts);
-        let reason = format_args!("{} ({})", refusal.reason, refusal.status);
-        logs.error(&server.settings.error_log, Level::Error, &context, reason);
+        service.snapshot.logs.error(&server.settings.error_log, level, &context, reason);
+    };
+    if let Some(refusal) = shared.refusal.get() {
+        say(Level::Error, format_args!("{} ({})", refusal.reason, refusal.status));
+    }
+    if shared.stalled.load(Relaxed) {
+        say(Level::Info, format_args!("client timed out (send_timeout) while sending to client"));
     }
 }
 

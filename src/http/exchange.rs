@@ -394,6 +394,7 @@ impl Exchange {
         }
         self.shared.idle_us.store(micros(settings.keepalive_timeout), Relaxed);
         self.shared.linger_us.store(micros(settings.lingering_timeout), Relaxed);
+        self.shared.send_us.store(micros(settings.send_timeout), Relaxed);
         self.facts.outcome.status = response.status().as_u16();
         self.facts.outcome.sent = response.headers().clone();
         let journal = self.journal();

@@ -28,6 +28,10 @@ pub(super) struct Shared {
     pub idle_us: AtomicU64,
     /// How long to linger when closing.
     pub linger_us: AtomicU64,
+    /// How long the client may take nothing of what it is sent.
+    pub send_us: AtomicU64,
+    /// It took nothing for that long.
+    pub stalled: AtomicBool,
     /// Bytes received and sent on the socket.
     pub received: AtomicU64,
     /// See above.
@@ -72,6 +76,8 @@ pub(super) struct Limits {
     pub max_head: usize,
     /// `lingering_timeout`.
     pub linger_us: u64,
+    /// `send_timeout`.
+    pub send_us: u64,
     /// The client speaks plain HTTP where TLS is expected.
     pub plain_on_tls: bool,
 }
@@ -84,17 +90,15 @@ pub(super) struct Guarded<T> {
     header_us: u64,
     head_since_us: u64,
     sleep: Pin<Box<Sleep>>,
+    /// Runs while the client takes nothing.
+    stall: Option<Pin<Box<Sleep>>>,
     /// The whole answer to a refused head.
     words: Words,
     /// A head was refused; the requests before it are answered first.
     refused: Option<Refusal>,
-    farewell: Option<Farewell>,
+    /// What is left of that answer.
+    farewell: Vec<u8>,
     linger: Option<Linger>,
-}
-
-struct Farewell {
-    words: Vec<u8>,
-    written: usize,
 }
 
 struct Linger {
@@ -112,6 +116,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
             // The first head has to come as promptly as the rest of it.
             idle_us: AtomicU64::new(limits.header_us),
             linger_us: AtomicU64::new(limits.linger_us),
+            send_us: AtomicU64::new(limits.send_us),
+            stalled: AtomicBool::new(false),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             refusal: OnceLock::new(),
@@ -125,9 +131,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
             header_us: limits.header_us,
             head_since_us: now,
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            stall: None,
             words,
             refused: None,
-            farewell: None,
+            farewell: Vec::new(),
             linger: None,
         };
         (guarded, shared)
@@ -139,22 +146,42 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
     }
 
     fn refuse(&mut self, refusal: Refusal) {
-        let words = (self.words)(&refusal);
+        self.farewell = (self.words)(&refusal);
         // Only the first refusal counts; there is never a second one.
         let _ = self.shared.refusal.set(refusal);
-        self.farewell = Some(Farewell { words, written: 0 });
+    }
+
+    /// Does something that waits for the client to take bytes, for `send_timeout` at most.
+    fn unless_stalled<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        send: impl FnOnce(Pin<&mut T>, &mut Context<'_>) -> Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        let result = send(Pin::new(&mut self.io), cx);
+        if result.is_ready() {
+            self.stall = None;
+            return result;
+        }
+        let stall = self.stall.get_or_insert_with(|| {
+            let until = clock::now_us().saturating_add(self.shared.send_us.load(Relaxed));
+            Box::pin(tokio::time::sleep_until(clock::instant(until)))
+        });
+        ready!(stall.as_mut().poll(cx));
+        self.shared.stalled.store(true, Relaxed);
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Writes the last words, then closes. Always ends in an error, so that hyper lets go.
     fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(farewell) = &mut self.farewell
-            && farewell.written < farewell.words.len()
-        {
-            let count = ready!(Pin::new(&mut self.io).poll_write(cx, &farewell.words[farewell.written..]))?;
+        while !self.farewell.is_empty() {
+            let words = std::mem::take(&mut self.farewell);
+            let result = self.unless_stalled(cx, |io, cx| io.poll_write(cx, &words));
+            self.farewell = words;
+            let count = ready!(result)?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            farewell.written += count;
+            self.farewell.drain(..count);
             self.shared.sent.fetch_add(count as u64, Relaxed);
         }
         ready!(self.poll_close(cx))?;
@@ -165,11 +192,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
     /// unread bytes would reset it, and the client would lose the answer.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.linger.is_none() {
-            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            ready!(self.unless_stalled(cx, |io, cx| io.poll_shutdown(cx)))?;
             let deadline_us = clock::now_us().saturating_add(self.shared.linger_us.load(Relaxed));
             self.linger = Some(Linger { deadline_us, left: LINGER_BYTES });
         }
-        if self.farewell.is_none() && matches!(self.framing.phase(), Phase::Idle) {
+        if self.shared.refusal.get().is_none() && matches!(self.framing.phase(), Phase::Idle) {
             return Poll::Ready(Ok(()));
         }
         let Some(linger) = &mut self.linger else { return Poll::Ready(Ok(())) };
@@ -226,7 +253,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
         if let Some(refusal) = this.refused.take() {
             this.refuse(refusal);
         }
-        if this.farewell.is_some() {
+        if this.shared.refusal.get().is_some() {
             return this.poll_farewell(cx);
         }
         if matches!(this.framing.phase(), Phase::Broken) {
@@ -275,7 +302,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let count = ready!(Pin::new(&mut this.io).poll_write(cx, buf))?;
+        let count = ready!(this.unless_stalled(cx, |io, cx| io.poll_write(cx, buf)))?;
         this.shared.sent.fetch_add(count as u64, Relaxed);
         Poll::Ready(Ok(count))
     }
@@ -286,7 +313,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let count = ready!(Pin::new(&mut this.io).poll_write_vectored(cx, bufs))?;
+        let count = ready!(this.unless_stalled(cx, |io, cx| io.poll_write_vectored(cx, bufs)))?;
         this.shared.sent.fetch_add(count as u64, Relaxed);
         Poll::Ready(Ok(count))
     }
@@ -297,7 +324,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(Pin::new(&mut this.io).poll_flush(cx))?;
+        ready!(this.unless_stalled(cx, |io, cx| io.poll_flush(cx)))?;
         this.shared.flushed();
         if this.refused.is_some() {
             cx.waker().wake_by_ref();
