@@ -5,7 +5,9 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Backend, Conn, Longwire, site};
+use support::backend::nobody;
+use support::frames::upgrade_request;
+use support::{Backend, Conn, Longwire, site, until};
 
 /// An answer of 200 with this body.
 fn ok(body: &str) -> String {
@@ -183,4 +185,124 @@ fn a_client_that_takes_nothing_is_left_after_send_timeout() {
     server.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
     while server.try_send(&[b'x'; 65536]).is_ok() {}
     longwire.wait_log(&["[info]", "client timed out (send_timeout)"]);
+}
+
+/// Two lengths at once are how one message is taken for two; nginx answers 502 as well.
+#[test]
+fn an_answer_with_two_lengths_is_no_answer() {
+    for framing in [
+        "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "Transfer-Encoding: gzip\r\n\r\nhello",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    ] {
+        let backend = Backend::new();
+        let longwire = Longwire::start(&site(backend.addr(), ""));
+        let mut client = Conn::connect(longwire.addr());
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let (mut server, _) = backend.request();
+        server.send(format!("HTTP/1.1 200 OK\r\n{framing}"));
+        assert_eq!(client.read_head().status(), 502, "{framing}");
+        longwire.wait_log(&["[error]", "Transfer-Encoding"]);
+        server.expect_end();
+    }
+}
+
+/// Whoever leaves early has a line in the access log, and the backend hears of it.
+#[test]
+fn a_client_that_leaves_is_logged_and_its_backend_let_go() {
+    let backend = Backend::new();
+    let longwire = Longwire::start(&format!(
+        "log_format own '$request $status'; access_log DIR/access.log own;\n{}",
+        site(backend.addr(), "")
+    ));
+    let mut client = Conn::connect(longwire.addr());
+    client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (mut server, _) = backend.request();
+    drop(client);
+    server.expect_end();
+    let client = Conn::knock(longwire.addr(), "");
+    let (mut server, _) = backend.request();
+    drop(client);
+    server.expect_end();
+    longwire.wait_log(&["[error]", "WebSocket handshake failed, fault of the client: it left"]);
+    let lines = || longwire.folder().read("access.log");
+    until("both lines are there", || lines().lines().count() == 2);
+    assert_eq!(lines(), "GET /slow HTTP/1.1 499\nGET / HTTP/1.1 499\n");
+}
+
+/// What nginx writes of an ordinary request, in bytes and seconds.
+#[test]
+fn lengths_and_times_of_requests_are_logged() {
+    let backend = Backend::new();
+    let longwire = Longwire::start(&format!(
+        "log_format own '$request_length $upstream_response_length $upstream_response_time';
+        access_log DIR/access.log own;\n{}",
+        site(backend.addr(), "")
+    ));
+    let request = "POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody";
+    let mut client = Conn::connect(longwire.addr());
+    client.send(request);
+    let (mut server, _) = backend.request();
+    server.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
+    client.read_head();
+    // The promise is that this time is counted.
+    assert_eq!(server.read_for(Duration::from_millis(300)), b"body");
+    server.send("hello");
+    assert_eq!(client.read(10), b"hellohello");
+    until("the line is there", || longwire.folder().read("access.log").ends_with('\n'));
+    let line = longwire.folder().read("access.log");
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(fields[..2], [&*request.len().to_string(), "10"]);
+    assert!(fields[2].parse::<f64>().unwrap() >= 0.25, "{line}");
+}
+
+/// An answer that breaks off in the middle is told in the error log.
+#[test]
+fn a_broken_answer_is_told() {
+    let backend = Backend::new();
+    let longwire = Longwire::start(&site(backend.addr(), "proxy_read_timeout 1s;"));
+    for (leaves, word) in [(true, "prematurely closed"), (false, "timed out")] {
+        let mut client = Conn::connect(longwire.addr());
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let (mut server, _) = backend.request();
+        server.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
+        if leaves {
+            drop(server);
+            client.read_to_end();
+        } else {
+            client.read_to_end();
+        }
+        longwire.wait_log(&["[error]", word, "while reading upstream"]);
+    }
+}
+
+/// Every handshake that fails has one line that says whose fault it was.
+#[test]
+fn each_failed_handshake_has_one_line() {
+    let nobody = nobody();
+    let longwire = Longwire::start(&format!(
+        "server {{ listen 127.0.0.1:0;
+            location /away {{ proxy_pass http://{nobody}; }}
+            location /inside {{ internal; proxy_pass http://{nobody}; }}
+            location /dir/ {{ proxy_pass http://{nobody}; }}
+            location /said {{ return 403; }}
+        }}"
+    ));
+    for (path, fault, status) in [
+        ("/away", "backend", 502),
+        ("/inside", "configuration", 404),
+        ("/dir", "configuration", 301),
+        ("/said", "configuration", 403),
+        ("/none", "configuration", 404),
+    ] {
+        let before = longwire.log().lines().count();
+        let mut client = Conn::connect(longwire.addr());
+        client.send(upgrade_request(path, ""));
+        assert_eq!(client.read_answer().0.status(), status, "{path}");
+        until("the line is there", || longwire.log().lines().count() > before);
+        let log = longwire.log();
+        let lines: Vec<&str> = log.lines().skip(before).collect();
+        let wanted = format!("WebSocket handshake failed, fault of the {fault}: ");
+        assert!(lines.len() == 1 && lines[0].contains(&wanted), "{path}: {lines:?}");
+    }
 }

@@ -31,6 +31,8 @@ pub(super) fn empty() -> Body {
 pub(super) struct Progress {
     /// Bytes that went by.
     pub bytes: AtomicU64,
+    /// When it was first looked at, microseconds of the process's clock.
+    pub since_us: AtomicU64,
     /// When the last ones did, microseconds of the process's clock.
     pub moved_us: AtomicU64,
     /// It was larger than allowed.
@@ -63,6 +65,7 @@ impl Passed {
         silence_us: u64,
         at_end: impl FnOnce() + Send + 'static,
     ) -> Passed {
+        progress.since_us.store(clock::now_us(), Relaxed);
         progress.moved_us.store(clock::now_us(), Relaxed);
         let mut body = Passed {
             inner,

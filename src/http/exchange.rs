@@ -1,7 +1,7 @@
 //! One request: from its facts to an answer, by way of server, location, action and error pages.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
@@ -52,6 +52,8 @@ pub(super) struct Exchange {
     /// The request's body, until it is sent on.
     pub(super) body: Option<Incoming>,
     pub(super) request_progress: Arc<Progress>,
+    /// How far the backend's answer is.
+    pub(super) answer_progress: Arc<Progress>,
     /// hyper's hold on the connection, for a WebSocket.
     pub(super) upgrade: Option<OnUpgrade>,
     /// Spelling of the header names as sent.
@@ -60,6 +62,8 @@ pub(super) struct Exchange {
     pub(super) websocket: bool,
     /// It did so when it came in.
     handshake: bool,
+    /// The error log knows why it failed.
+    pub(super) explained: AtomicBool,
     /// Its connection ends with the answer.
     last: bool,
     sent_before: u64,
@@ -94,7 +98,9 @@ pub(super) async fn serve(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Unanswered> {
     let snapshot = service.snapshot.clone();
-    let (mut exchange, fault) = Exchange::new(service, connection, shared, &site, number, request);
+    let (exchange, fault) = Exchange::new(service, connection, shared, &site, number, request);
+    let mut begun = Begun(Some(exchange));
+    let Some(exchange) = &mut begun.0 else { return Err(Unanswered) };
     let server = &snapshot.config.servers[exchange.choose_server(&site, &fault)];
     let step = match fault {
         None => exchange.run(&snapshot, server).await,
@@ -104,7 +110,22 @@ pub(super) async fn serve(
             exchange.page(400, None)
         }
     };
-    exchange.finish(step)
+    begun.0.take().map_or(Err(Unanswered), |exchange| exchange.finish(step))
+}
+
+/// A request that is being served. hyper drops it when the client leaves.
+struct Begun(Option<Exchange>);
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        let Some(mut exchange) = self.0.take() else { return };
+        match exchange.handshake {
+            true => exchange.handshake_failed("client", format_args!("it left before the answer")),
+            false => exchange.log(Level::Info, format_args!("client prematurely closed connection")),
+        }
+        exchange.facts.outcome.status = 499;
+        exchange.journal().write();
+    }
 }
 
 impl Exchange {
@@ -135,6 +156,9 @@ impl Exchange {
             String::new()
         });
         let now = clock::now_us();
+        // Beside the names, values and words there are `: `, CRLF, spaces and the version.
+        let head = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+        let head = head.sum::<usize>() + parts.method.as_str().len() + text.len() + 14;
         let facts = Facts {
             connection,
             number,
@@ -152,7 +176,7 @@ impl Exchange {
             request_id: request_id(),
             started_us: now,
             started_unix_us: clock::unix_us(),
-            request_length: 0,
+            request_length: head as u64,
             proxy_host: String::new(),
             proxy_port: String::new(),
             outcome: Outcome { now_us: now, ..Outcome::default() },
@@ -168,6 +192,8 @@ impl Exchange {
             method,
             body: Some(incoming),
             request_progress: Arc::default(),
+            answer_progress: Arc::default(),
+            explained: AtomicBool::new(false),
             upgrade,
             extensions: parts.extensions,
             websocket,
@@ -365,6 +391,7 @@ impl Exchange {
 
     /// Says why there is no WebSocket, and whose fault that is.
     pub(super) fn handshake_failed(&self, fault_of: &str, reason: std::fmt::Arguments<'_>) {
+        self.explained.store(true, Relaxed);
         self.log(Level::Error, format_args!("WebSocket handshake failed, fault of the {fault_of}: {reason}"));
     }
 
@@ -380,6 +407,11 @@ impl Exchange {
                 return Err(Unanswered);
             }
         };
+        if self.handshake && !self.explained.load(Relaxed) {
+            let status = response.status().as_u16();
+            let fault_of = if matches!(status, 400 | 413 | 497) { "client" } else { "configuration" };
+            self.handshake_failed(fault_of, format_args!("it was answered {status}"));
+        }
         let settings = self.settings.clone();
         let unread = self.body.as_ref().is_some_and(|b| !http_body::Body::is_end_stream(b));
         let last = self.last
@@ -412,6 +444,7 @@ impl Exchange {
             self.facts,
             self.settings,
             self.request_progress,
+            self.answer_progress,
             self.sent_before,
         )
     }

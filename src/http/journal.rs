@@ -18,6 +18,7 @@ pub(super) struct Journal {
     pub(super) facts: Facts,
     settings: Arc<Settings>,
     request: Arc<Progress>,
+    answer: Arc<Progress>,
     /// Bytes on the socket before this answer.
     sent_before: u64,
     body_sent: Arc<AtomicU64>,
@@ -30,9 +31,10 @@ impl Journal {
         facts: Facts,
         settings: Arc<Settings>,
         request: Arc<Progress>,
+        answer: Arc<Progress>,
         sent_before: u64,
     ) -> Journal {
-        Journal { service, shared, facts, settings, request, sent_before, body_sent: Arc::default() }
+        Journal { service, shared, facts, settings, request, answer, sent_before, body_sent: Arc::default() }
     }
 
     /// Counts the answer's body.
@@ -64,11 +66,29 @@ impl Journal {
         if outcome.tunnel.is_none() {
             outcome.bytes_sent = self.shared.sent.load(Relaxed).saturating_sub(self.sent_before);
             outcome.body_bytes_sent = self.body_sent.load(Relaxed);
+            self.tell_of_answer();
         }
         self.facts.request_length += self.request.bytes.load(Relaxed);
         let snapshot = &self.service.snapshot;
         let scope = snapshot.scope(&self.facts);
         snapshot.logs.access(&self.settings.access_log, &snapshot.config.log_formats, &scope);
+    }
+
+    /// What became of a backend's answer after its head.
+    fn tell_of_answer(&mut self) {
+        let Some(last) = self.facts.outcome.tries.last_mut() else { return };
+        let answer = &self.answer;
+        let body_us = answer.moved_us.load(Relaxed).saturating_sub(answer.since_us.load(Relaxed));
+        last.response_us = last.response_us.map(|head_us| head_us + body_us);
+        last.response_length = answer.bytes.load(Relaxed);
+        last.received = last.response_length;
+        let fault = match (answer.timed_out.load(Relaxed), answer.broken.load(Relaxed)) {
+            (true, _) => "timed out",
+            (_, true) => "prematurely closed connection, or broke the rules of HTTP,",
+            _ => return,
+        };
+        let address = last.address.clone();
+        self.log(Level::Error, format_args!("upstream {address} {fault} while reading upstream"));
     }
 
     /// Writes to the error log.

@@ -1,5 +1,6 @@
 //! A request goes to a backend: destination, tries, and the answer's way back.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -133,7 +134,9 @@ async fn find_group(x: &Exchange, snapshot: &Snapshot, to: &Destination) -> Resu
         None => {
             let port = to.port.unwrap_or(to.default_port());
             let host = to.host.trim_start_matches('[').trim_end_matches(']');
-            match tokio::net::lookup_host((host, port)).await {
+            let lookup = tokio::net::lookup_host((host, port));
+            let found = tokio::time::timeout(x.settings.proxy_connect_timeout, lookup).await;
+            match found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(found) => found.map(Endpoint::Tcp).collect(),
                 Err(error) => {
                     x.log(Level::Error, format_args!("{} could not be resolved ({error})", to.host));
@@ -236,6 +239,7 @@ async fn attempts(
             Err(fault) => {
                 status = if fault.stage == Stage::Timeout { 504 } else { 502 };
                 x.last_try().status = status;
+                x.last_try().response_us = Some(clock::now_us() - begun);
                 route.group.failed(server);
                 x.log_upstream(route, Some(endpoint), format_args!("{fault} while connecting to upstream"));
                 continue;
@@ -305,22 +309,35 @@ async fn one_try(
     let begun = clock::now_us();
     let sending = connection.sender.try_send_request(request);
     let result = watch(sending, &x.request_progress, &x.settings).await;
-    x.last_try().header_us = Some(clock::now_us() - begun);
-    let failed = match result {
-        Ok(Ok(response)) => {
-            x.last_try().status = response.status().as_u16();
-            route.group.succeeded(server);
-            return Ok(Incame { response, connection });
-        }
+    // As in nginx, connecting counts.
+    let took = x.last_try().connect_us.unwrap_or(0) + (clock::now_us() - begun);
+    x.last_try().header_us = Some(took);
+    x.last_try().response_us = Some(took);
+    let mut status = 502;
+    let reason = match result {
+        Ok(Ok(response)) => match misframed(response.headers()) {
+            None => {
+                x.last_try().status = response.status().as_u16();
+                route.group.succeeded(server);
+                return Ok(Incame { response, connection });
+            }
+            Some(fault) => fault.to_owned(),
+        },
         Ok(Err(mut error)) => {
             let unsent = error.take_message().is_some();
             if reused && !outgoing.has_body && (unsent || outgoing.method.is_idempotent()) {
                 x.facts.outcome.tries.pop();
                 return Err(Failure::Stale);
             }
-            Some(error.into_error())
+            reason_of(&error.into_error())
         }
-        Err(Silent) => None,
+        Err(Silent) => {
+            status = 504;
+            format!(
+                "upstream timed out ({:?} without a byte) while reading response header from upstream",
+                x.settings.proxy_read_timeout
+            )
+        }
     };
     if x.request_progress.too_large.load(Relaxed) {
         x.log(Level::Error, format_args!("client intended to send too large chunked body"));
@@ -335,36 +352,33 @@ async fn one_try(
         return Err(Failure::Status(408));
     }
     route.group.failed(server);
-    let status = if failed.is_none() { 504 } else { 502 };
     x.last_try().status = status;
-    let reason = match &failed {
-        None => format!(
-            "upstream timed out ({:?} without a byte) while reading response header from upstream",
-            x.settings.proxy_read_timeout
-        ),
-        Some(error) if error.is_parse() => {
-            format!("upstream sent invalid header while reading response header from upstream ({error})")
-        }
-        Some(error) if error.is_incomplete_message() => {
-            "upstream prematurely closed connection while reading response header from upstream".into()
-        }
-        Some(error) => format!("{} while reading response header from upstream", source_of(error)),
-    };
-    if x.websocket {
-        x.log_upstream(
-            route,
-            Some(&endpoint),
-            format_args!("WebSocket handshake failed, fault of the backend: {reason}"),
-        );
-    } else {
-        x.log_upstream(route, Some(&endpoint), format_args!("{reason}"));
-    }
+    x.log_upstream(route, Some(&endpoint), format_args!("{reason}"));
     Err(Failure::Status(status))
 }
 
-/// The innermost words of an error: hyper's own say little.
-fn source_of(error: &hyper::Error) -> String {
-    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+/// Why the end of an answer cannot be told for sure.
+fn misframed(headers: &HeaderMap) -> Option<&'static str> {
+    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let first = encodings.next()?;
+    if encodings.next().is_some() || !first.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Some("upstream sent unknown \"Transfer-Encoding\"");
+    }
+    headers
+        .contains_key(header::CONTENT_LENGTH)
+        .then_some("upstream sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time")
+}
+
+fn reason_of(error: &hyper::Error) -> String {
+    let what = if error.is_parse() {
+        format!("upstream sent invalid header ({error})")
+    } else if error.is_incomplete_message() {
+        "upstream prematurely closed connection".to_owned()
+    } else {
+        // The innermost words: hyper's own say little.
+        std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+    };
+    format!("{what} while reading response header from upstream")
 }
 
 fn build(x: &mut Exchange, outgoing: &Outgoing) -> Request<Body> {
@@ -435,7 +449,7 @@ fn answer_of(
     let connection = incame.connection;
     let body = Passed::new(
         incoming,
-        Arc::new(Progress::default()),
+        x.answer_progress.clone(),
         None,
         micros(settings.proxy_read_timeout.max(Duration::from_millis(1))),
         move || group.keep(connection),
@@ -464,6 +478,14 @@ impl Exchange {
         let scheme = if route.https { "https" } else { "http" };
         let place = endpoint.map_or_else(|| route.group.name.clone(), ToString::to_string);
         let url = format!("{scheme}://{place}{}", route.uri);
-        self.service.snapshot.log_request(&self.settings, Level::Error, &self.facts, Some(&url), message);
+        let log = |message| {
+            self.service.snapshot.log_request(&self.settings, Level::Error, &self.facts, Some(&url), message);
+        };
+        if self.websocket {
+            self.explained.store(true, Relaxed);
+            log(format_args!("WebSocket handshake failed, fault of the backend: {message}"));
+        } else {
+            log(message);
+        }
     }
 }
