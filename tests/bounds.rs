@@ -306,3 +306,27 @@ fn each_failed_handshake_has_one_line() {
         assert!(lines.len() == 1 && lines[0].contains(&wanted), "{path}: {lines:?}");
     }
 }
+
+/// As nginx answers them: a tunnel of no rules, and an echo of credentials.
+#[test]
+fn connect_and_trace_are_not_allowed() {
+    let backend = Backend::new();
+    let longwire = Longwire::start(&site(backend.addr(), ""));
+    for method in ["CONNECT", "TRACE"] {
+        let mut client = Conn::connect(longwire.addr());
+        client.send(format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!(client.read_head().status(), 405);
+        longwire.wait_log(&["[error]", method]);
+    }
+    assert!(backend.was_left_alone());
+}
+
+/// A request line that nothing behind the first look would take is refused with words, too.
+#[test]
+fn a_target_that_is_no_uri_is_told() {
+    let longwire = Longwire::start(&site(nobody(), ""));
+    let mut client = Conn::connect(longwire.addr());
+    client.send("GET /<x> HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.read_answer().0.status(), 400);
+    longwire.wait_log(&["[error]", "client sent invalid request line", "URI"]);
+}

@@ -280,6 +280,11 @@ impl Exchange {
         if self.plain_on_tls() {
             return Step::Status(497, None);
         }
+        if matches!(self.facts.method.as_str(), "CONNECT" | "TRACE") && matches!(place, Place::Start) {
+            // As in nginx. A 200 to CONNECT would turn the connection into a tunnel of no rules.
+            self.log(Level::Error, format_args!("client sent {} method", self.facts.method));
+            return Step::Status(405, None);
+        }
         if let (Place::Start, Some(action)) = (&place, &server.action) {
             return self.act(snapshot, None, action).await;
         }

@@ -170,6 +170,9 @@ fn malformed(error: httparse::Error) -> Refusal {
 /// Checks a whole head and says what follows it.
 fn check(request: &Request<'_, '_>) -> Result<Phase, Refusal> {
     let bad = |reason| Err(Refusal { status: 400, reason });
+    if !request.path.is_some_and(|target| target.parse::<http::Uri>().is_ok()) {
+        return bad("client sent invalid request line: no URI has such characters");
+    }
     let values = |name: &'static str| {
         request.headers.iter().filter(move |h| h.name.eq_ignore_ascii_case(name)).map(|h| h.value)
     };
@@ -296,6 +299,7 @@ mod tests {
         let both = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n";
         for (text, status) in [
             ("GET / HTTP/1.1\r\n\r\n", 400),
+            ("GET /<x> HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
             (both, 400),
             ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n", 400),
