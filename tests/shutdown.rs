@@ -178,3 +178,17 @@ fn reload_keeps_tunnels() {
     assert_eq!(client.read_frame().text(), "both ways");
     Conn::connect(longwire.addr()); // and who comes now is let in
 }
+
+/// After `user`, the folder of the pid file may be closed to the process: then the file is emptied.
+#[test]
+fn a_pid_file_never_names_a_stranger() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let site = "server { listen 127.0.0.1:0; return 204; }";
+    let mut longwire = Longwire::start(&whole("user nobody;", site));
+    assert_eq!(longwire.folder().read("longwire.pid").trim(), longwire.pid().to_string());
+    longwire.signal(Signal::SIGTERM);
+    longwire.wait_exit(Duration::from_secs(5));
+    assert_eq!(longwire.folder().read("longwire.pid"), "");
+}

@@ -1,6 +1,7 @@
 //! The process among others: its pid file, its rights, its descriptors, and signals to another one.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -8,21 +9,28 @@ use nix::unistd::{Group, Pid, User, geteuid, initgroups, setgid, setuid};
 
 /// The pid file while the process lives.
 #[derive(Debug)]
-pub struct PidFile(PathBuf);
+pub struct PidFile {
+    path: PathBuf,
+    file: File,
+}
 
 impl PidFile {
     /// Writes it.
     pub fn create(path: &Path) -> io::Result<PidFile> {
-        std::fs::write(path, format!("{}\n", std::process::id()))?;
-        Ok(PidFile(path.to_owned()))
+        let mut file = File::create(path)?;
+        file.write_all(format!("{}\n", std::process::id()).as_bytes())?;
+        Ok(PidFile { path: path.to_owned(), file })
     }
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
         // Another process may have put its own number there meanwhile.
-        if read_pid(&self.0).is_ok_and(|pid| pid == std::process::id() as i32) {
-            let _ = std::fs::remove_file(&self.0);
+        if read_pid(&self.path).is_ok_and(|pid| pid == std::process::id() as i32)
+            && std::fs::remove_file(&self.path).is_err()
+        {
+            // After `user` the folder may be closed to us; an empty file names no stranger either.
+            let _ = self.file.set_len(0);
         }
     }
 }
@@ -80,14 +88,8 @@ pub(super) fn raise_files(wanted: Option<u64>) -> io::Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard.max(soft)).map_err(io::Error::from)
 }
 
-/// Becomes another user (`user`), for good. Says why not when that cannot be.
+/// Becomes another user (`user`), for good; only root can. Says why not when that cannot be.
 pub(super) fn become_user(name: &str, group: Option<&str>) -> Result<(), String> {
-    if !geteuid().is_root() {
-        return Err(
-            "the \"user\" directive makes sense only if the process runs with super-user privileges, ignored"
-                .into(),
-        );
-    }
     let user =
         User::from_name(name).ok().flatten().ok_or_else(|| format!("this machine has no user \"{name}\""))?;
     let group = match group {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use longwire_conf::model::{Config, Level};
 use longwire_conf::{Diagnostic, Loaded, Severity, Sources};
 use longwire_wire::{Cause, CloseCode};
+use nix::unistd::geteuid;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -141,10 +142,22 @@ async fn serve(snapshot: Arc<Snapshot>, tunnels: Arc<Tunnels>, ready: Ready) -> 
             return Outcome::Failed;
         }
     };
-    if let Some(user) = &snapshot.config.main.user
-        && let Err(message) = become_user(&user.value.0, user.value.1.as_deref())
-    {
-        say(Level::Warn, format_args!("{message}"));
+    match &snapshot.config.main.user {
+        Some(_) if !geteuid().is_root() => say(
+            Level::Warn,
+            format_args!(
+                "the \"user\" directive makes sense only if the process runs with super-user privileges, ignored"
+            ),
+        ),
+        Some(user) => {
+            // Whoever asked for fewer rights must not be served with all of them.
+            if let Err(message) = become_user(&user.value.0, user.value.1.as_deref()) {
+                say(Level::Emerg, format_args!("{message}"));
+                eprintln!("longwire: [emerg] {message}");
+                return Outcome::Failed;
+            }
+        }
+        None => {}
     }
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
