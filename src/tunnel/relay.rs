@@ -81,28 +81,32 @@ pub async fn relay<S>(tunnel: Tunnel, ends: Ends<S>, live: &Live) -> Report
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let end = |stream, early| End {
-        stream: Some(stream),
-        early,
-        pending: Vec::new(),
-        unflushed: false,
-        finish_by_us: None,
-        shut: false,
-    };
-    let mut relay = Relay {
-        tunnel,
-        ends: Pair {
-            client: end(ends.streams.client, ends.early.client),
-            backend: end(ends.streams.backend, ends.early.backend),
-        },
-        live,
-        sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
-        armed_us: 0,
-    };
+    let mut relay = Relay::new(tunnel, ends, live);
     poll_fn(|cx| relay.poll(cx)).await
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Relay<'_, S> {
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> Relay<'a, S> {
+    fn new(tunnel: Tunnel, ends: Ends<S>, live: &'a Live) -> Self {
+        let end = |stream, early| End {
+            stream: Some(stream),
+            early,
+            pending: Vec::new(),
+            unflushed: false,
+            finish_by_us: None,
+            shut: false,
+        };
+        Relay {
+            tunnel,
+            ends: Pair {
+                client: end(ends.streams.client, ends.early.client),
+                backend: end(ends.streams.backend, ends.early.backend),
+            },
+            live,
+            sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            armed_us: 0,
+        }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Report> {
         if let Some((code, cause)) = self.live.take_command(cx.waker()) {
             self.tunnel.close(code, cause, Time(clock::now_us()));
@@ -115,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<'_, S> {
                 self.tunnel.handle_timeout(Time(now));
             }
             again = Side::BOTH.into_iter().fold(false, |again, side| self.poll_read(side, now, cx) | again);
-            self.poll_ends(now, cx);
+            again |= self.poll_ends(now, cx);
             again |= self.poll_clock(cx);
             if !again {
                 break;
@@ -133,11 +137,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<'_, S> {
         Poll::Pending
     }
 
-    fn poll_ends(&mut self, now: u64, cx: &mut Context<'_>) {
-        for side in Side::BOTH {
-            self.poll_write(side, now, cx);
+    /// True when an end failed: that may concern the other one, which had its turn before.
+    fn poll_ends(&mut self, now: u64, cx: &mut Context<'_>) -> bool {
+        Side::BOTH.into_iter().fold(false, |failed, side| {
+            let fails = self.poll_write(side, now, cx);
             self.poll_close(side, now, cx);
-        }
+            failed | fails
+        })
     }
 
     /// Sets the clock. True when it has run out already.
@@ -221,15 +227,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<'_, S> {
         self.poll_write(to, now, cx);
     }
 
-    /// Writes what waits for an end, with frames of our own behind it.
-    fn poll_write(&mut self, to: Side, now: u64, cx: &mut Context<'_>) {
+    /// Writes what waits for an end, with frames of our own behind it. True when the end failed.
+    fn poll_write(&mut self, to: Side, now: u64, cx: &mut Context<'_>) -> bool {
         while let Some(frame) = self.tunnel.poll_transmit(to, Time(now), &mut random) {
             self.ends[to].pending.extend_from_slice(&frame);
         }
         let end = &mut self.ends[to];
-        let Some(stream) = end.stream.as_mut() else { return end.pending = Vec::new() };
+        let Some(stream) = end.stream.as_mut() else {
+            end.pending = Vec::new();
+            return false;
+        };
         if end.pending.is_empty() && !end.unflushed {
-            return;
+            return false;
         }
         let mut written = 0;
         let result = loop {
@@ -256,9 +265,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<'_, S> {
         }
         match result {
             Poll::Ready(Ok(())) => self.tunnel.handle_flushed(to, Time(now)),
-            Poll::Ready(Err(_)) => self.tunnel.handle_error(to, Time(now)),
+            Poll::Ready(Err(_)) => {
+                self.tunnel.handle_error(to, Time(now));
+                return true;
+            }
             Poll::Pending => self.tunnel.handle_blocked(to, written > 0, Time(now)),
         }
+        false
     }
 
     /// Closes an end as far as the tunnel is done with it.
@@ -318,3 +331,6 @@ fn random() -> [u8; 12] {
     let _ = getrandom::fill(&mut bytes);
     bytes
 }
+
+#[cfg(test)]
+mod tests;
