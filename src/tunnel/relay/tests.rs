@@ -308,7 +308,7 @@ fn any_setting(rng: &mut Rng) -> Setting {
 
 #[test]
 fn whatever_happens_bytes_and_closes_arrive() {
-    repeat(200, any_setting, Run::check);
+    repeat(100, any_setting, Run::check);
 }
 
 /// The ends with a pair of applications: one that says much, and one that takes a few bytes a second, with rests that
