@@ -192,3 +192,17 @@ fn a_pid_file_never_names_a_stranger() {
     longwire.wait_exit(Duration::from_secs(5));
     assert_eq!(longwire.folder().read("longwire.pid"), "");
 }
+
+/// Signals that mean nothing any more do not buy time.
+#[test]
+fn worker_shutdown_timeout_counts_from_the_first_signal() {
+    let (mut longwire, _client, _server) =
+        with_tunnel("worker_shutdown_timeout 1s;", "websocket_close_timeout 60s;");
+    longwire.signal(Signal::SIGQUIT);
+    until("it has ended", || {
+        !longwire.runs() || {
+            longwire.signal(Signal::SIGUSR1);
+            false
+        }
+    });
+}

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::load::show;
 use super::process::{PidFile, become_user, check_user, raise_files};
+use crate::clock;
 use crate::http::Service;
 use crate::log::{Context, Logs};
 use crate::net::Endpoint;
@@ -205,10 +206,14 @@ async fn serve(snapshot: Arc<Snapshot>, tunnels: Arc<Tunnels>, ready: Ready) -> 
 
 /// Waits until every connection is gone, `patience` is over, or a second signal says to hurry.
 async fn wind_down(stop: &watch::Sender<bool>, signals: &mut Signals, mut patience: Option<Duration>) {
+    let begun = clock::now_us();
     loop {
         let over = async {
             match patience {
-                Some(patience) => tokio::time::sleep(patience).await,
+                Some(patience) => {
+                    let end = begun.saturating_add(clock::micros(patience));
+                    tokio::time::sleep_until(clock::instant(end)).await;
+                }
                 None => std::future::pending().await,
             }
         };
