@@ -283,6 +283,7 @@ impl Exchange {
         if matches!(self.facts.method.as_str(), "CONNECT" | "TRACE") && matches!(place, Place::Start) {
             // As in nginx. A 200 to CONNECT would turn the connection into a tunnel of no rules.
             self.log(Level::Error, format_args!("client sent {} method", self.facts.method));
+            self.last = true;
             return Step::Status(405, None);
         }
         if let (Place::Start, Some(action)) = (&place, &server.action) {

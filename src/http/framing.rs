@@ -170,7 +170,7 @@ fn malformed(error: httparse::Error) -> Refusal {
 /// Checks a whole head and says what follows it.
 fn check(request: &Request<'_, '_>) -> Result<Phase, Refusal> {
     let bad = |reason| Err(Refusal { status: 400, reason });
-    if !request.path.is_some_and(|target| target.parse::<http::Uri>().is_ok()) {
+    if request.path.is_none_or(|target| target.parse::<http::Uri>().is_err()) {
         return bad("client sent invalid request line: no URI has such characters");
     }
     let values = |name: &'static str| {
