@@ -11,7 +11,7 @@ use std::sync::Arc;
 use fastrand::Rng;
 use longwire_wire::frame::{OpCode, Violation};
 use longwire_wire::{Cause, CloseCode, Options, Party, Ping};
-use tokio::io::duplex;
+use tokio::io::{AsyncReadExt as _, duplex};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -404,4 +404,21 @@ fn an_end_that_takes_nothing_is_dropped() {
         assert_eq!(outcome.code_to, [Some(1014), None]);
         assert!(run.took < Duration::from_secs(30), "{:?}", run.took);
     });
+}
+
+/// Two megabytes came with the head and the backend takes all of them: nothing but the relay itself wakes it.
+#[tokio::test(start_paused = true)]
+async fn much_at_once_goes_on_by_itself() {
+    let said = script(&mut Rng::with_seed(1), Side::Client, 2_000_000).concat();
+    let (client, _far) = duplex(1);
+    let (backend, mut heard) = duplex(4_000_000);
+    let early = Pair { client: said.clone().into(), backend: Bytes::new() };
+    let ends = Ends { streams: Pair { client, backend }, early };
+    let entry = Arc::new(Tunnels::default()).enter(1, 0);
+    let tunnel = Tunnel::new(options(None), Time(clock::now_us()));
+    let driver = tokio::spawn(async move { relay(tunnel, ends, &entry.live).await });
+    let mut wire = vec![0; said.len()];
+    timeout(Duration::from_secs(1), heard.read_exact(&mut wire)).await.expect("all of it at once").unwrap();
+    assert!(wire == said);
+    driver.abort();
 }
