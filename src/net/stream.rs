@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{SockRef, Socket, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
@@ -38,6 +38,14 @@ pub async fn connect(to: &Endpoint, bind: Option<IpAddr>) -> io::Result<Stream> 
 }
 
 impl Stream {
+    /// The socket itself, out of the runtime; it stays non-blocking.
+    pub fn into_socket(self) -> io::Result<Socket> {
+        match self {
+            Stream::Tcp(tcp) => tcp.into_std().map(Socket::from),
+            Stream::Unix(unix) => unix.into_std().map(Socket::from),
+        }
+    }
+
     /// The other end.
     pub fn peer(&self) -> io::Result<Endpoint> {
         match self {

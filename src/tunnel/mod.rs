@@ -1,7 +1,11 @@
 //! What carries the bytes of a WebSocket connection once both handshakes are done.
 
+mod drive;
+mod pump;
 mod relay;
 mod table;
 
-pub use relay::{Ends, Report, relay};
+pub use drive::{Ends, Report};
+pub use pump::{Done, Pumps, Socket};
+pub use relay::relay;
 pub use table::{Entry, Live, Tunnels};

@@ -8,15 +8,17 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use fastrand::Rng;
 use longwire_wire::frame::{OpCode, Violation};
-use longwire_wire::{Cause, CloseCode, Options, Party, Ping};
+use longwire_wire::{Cause, CloseCode, Options, Pair, Party, Ping, Side, Time};
 use tokio::io::{AsyncReadExt as _, duplex};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
 use crate::tunnel::Tunnels;
+use crate::tunnel::drive::BUFFER;
 use peer::*;
 use stream::Moody;
 
@@ -125,7 +127,7 @@ async fn watched<S: AsyncRead + AsyncWrite + Unpin>(mut relay: Relay<'_, S>) -> 
     poll_fn(|cx| {
         let report = relay.poll(cx);
         for side in Side::BOTH {
-            let pending = &relay.ends[side].pending;
+            let pending = &relay.drive.ends[side].pending;
             assert!(pending.len() <= MOST_PENDING, "{} bytes wait for {side:?}", pending.len());
             assert!(!pending.is_empty() || pending.capacity() == 0, "memory is held for nothing");
         }

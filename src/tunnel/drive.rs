@@ -1,0 +1,308 @@
+//! Drives a tunnel over two streams that never block: what the relay and the pump have in common.
+//!
+//! Bytes are read into one buffer per thread, looked at in place, and written on from there; a tunnel keeps bytes of
+//! its own only while an end does not take them. While such bytes wait, nothing is read from the end they came from.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use longwire_wire::{Cause, CloseCode, Outcome, Pair, Plan, Side, SideState, Stats, Time, Tunnel};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::clock;
+
+/// One read takes at most this much.
+pub(super) const BUFFER: usize = 64 * 1024;
+/// Reads in a row before other tasks of the thread get their turn.
+const ROUNDS: usize = 16;
+/// How long an end may take to close TCP after us, in microseconds.
+const LINGER_US: u64 = 2_000_000;
+
+/// What a tunnel runs over: both streams, and what was already read from each.
+#[derive(Debug)]
+pub struct Ends<S> {
+    /// Client and backend.
+    pub streams: Pair<S>,
+    /// Bytes that came behind each head.
+    pub early: Pair<Bytes>,
+}
+
+/// What came of a tunnel.
+#[derive(Debug)]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it counted.
+    pub stats: Stats,
+}
+
+struct Scratch {
+    buffer: Box<[u8]>,
+    plan: Plan,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> =
+        RefCell::new(Scratch { buffer: vec![0; BUFFER].into_boxed_slice(), plan: Plan::default() });
+}
+
+/// A tunnel with the streams it runs over.
+pub(super) struct Drive<S> {
+    tunnel: Tunnel,
+    pub(super) ends: Pair<End<S>>,
+}
+
+pub(super) struct End<S> {
+    /// `None` once it is closed.
+    stream: Option<S>,
+    early: Bytes,
+    /// To be written to it.
+    pub(super) pending: Vec<u8>,
+    /// The stream took bytes that it has not sent (TLS).
+    unflushed: bool,
+    /// Set once the tunnel is done with it: until then it has to take some of what is pending, or to close TCP.
+    finish_by_us: Option<u64>,
+    /// Writing was shut down.
+    shut: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
+    pub(super) fn new(tunnel: Tunnel, ends: Ends<S>) -> Drive<S> {
+        let end = |stream, early| End {
+            stream: Some(stream),
+            early,
+            pending: Vec::new(),
+            unflushed: false,
+            finish_by_us: None,
+            shut: false,
+        };
+        let client = end(ends.streams.client, ends.early.client);
+        let backend = end(ends.streams.backend, ends.early.backend);
+        Drive { tunnel, ends: Pair { client, backend } }
+    }
+
+    /// Asks for a Close frame to both ends.
+    pub(super) fn close(&mut self, code: CloseCode, cause: Cause) {
+        self.tunnel.close(code, cause, Time(clock::now_us()));
+    }
+
+    /// What was counted so far.
+    pub(super) fn stats(&self) -> &Stats {
+        self.tunnel.stats()
+    }
+
+    /// The streams that are still open.
+    pub(super) fn streams(&mut self) -> impl Iterator<Item = (Side, &mut S)> {
+        let Pair { client, backend } = &mut self.ends;
+        let client = client.stream.as_mut().map(|stream| (Side::Client, stream));
+        client.into_iter().chain(backend.stream.as_mut().map(|stream| (Side::Backend, stream)))
+    }
+
+    /// What came of it, once both ends are closed.
+    pub(super) fn report(&self) -> Option<Report> {
+        let closed = Side::BOTH.iter().all(|&side| self.ends[side].stream.is_none());
+        let outcome = self.tunnel.outcome().filter(|_| closed)?;
+        Some(Report { outcome: *outcome, stats: *self.tunnel.stats() })
+    }
+
+    /// When to turn again though nothing came; activity only moves it later.
+    pub(super) fn next_us(&self) -> Option<u64> {
+        let finishing = Side::BOTH.iter().filter_map(|&side| {
+            let end = &self.ends[side];
+            end.finish_by_us.filter(|_| end.stream.is_some())
+        });
+        finishing.chain(self.tunnel.poll_timeout().map(|at| at.0)).min().filter(|at| *at != u64::MAX)
+    }
+
+    /// Moves what can be moved, for a while. True when there is more to do at once. `now`: microseconds of the
+    /// process's clock.
+    pub(super) fn turn(&mut self, now: u64, cx: &mut Context<'_>) -> bool {
+        let mut again = self.turn_ends(now, cx);
+        for _ in 0..ROUNDS {
+            if self.tunnel.poll_timeout().is_some_and(|at| at.0 <= now) {
+                self.tunnel.handle_timeout(Time(now));
+            }
+            again = Side::BOTH.into_iter().fold(false, |again, side| self.read(side, now, cx) | again);
+            again |= self.turn_ends(now, cx);
+            if !again {
+                break;
+            }
+        }
+        again
+    }
+
+    /// True when there is more to do: also when an end failed, which may concern the one that had its turn before.
+    fn turn_ends(&mut self, now: u64, cx: &mut Context<'_>) -> bool {
+        Side::BOTH
+            .into_iter()
+            .fold(false, |again, side| self.write(side, now, cx) | self.finish(side, now, cx) | again)
+    }
+
+    /// Reads once from an end and writes on to the other. True when there may be more.
+    fn read(&mut self, from: Side, now: u64, cx: &mut Context<'_>) -> bool {
+        let to = from.other();
+        let other = &self.ends[to];
+        if !other.pending.is_empty() || other.unflushed || !self.tunnel.wants_read(from) {
+            return false;
+        }
+        SCRATCH.with_borrow_mut(|scratch| {
+            let end = &mut self.ends[from];
+            let Some(stream) = end.stream.as_mut() else { return false };
+            let result = if end.early.is_empty() {
+                let mut buffer = ReadBuf::new(&mut scratch.buffer);
+                match Pin::new(stream).poll_read(cx, &mut buffer) {
+                    Poll::Pending => return false,
+                    Poll::Ready(result) => result.map(|()| buffer.filled().len()),
+                }
+            } else {
+                let count = end.early.len().min(BUFFER);
+                scratch.buffer[..count].copy_from_slice(&end.early.split_to(count));
+                Ok(count)
+            };
+            if end.early.is_empty() {
+                // Lets go of the buffer that the head came in.
+                end.early = Bytes::new();
+            }
+            match result {
+                Ok(0) => self.tunnel.handle_eof(from, Time(now)),
+                // A TLS peer that closes TCP without close_notify: the frames say whether anything is missing.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    self.tunnel.handle_eof(from, Time(now));
+                }
+                Err(_) => self.tunnel.handle_error(from, Time(now)),
+                Ok(count) => {
+                    let input = &scratch.buffer[..count];
+                    self.tunnel.handle_read(from, input, Time(now), &mut random, &mut scratch.plan);
+                    self.forward(to, input, &scratch.plan, now, cx);
+                }
+            }
+            true
+        })
+    }
+
+    /// Writes a plan to an end; what it does not take waits in `pending`, which is empty before.
+    fn forward(&mut self, to: Side, input: &[u8], plan: &Plan, now: u64, cx: &mut Context<'_>) {
+        let end = &mut self.ends[to];
+        let Some(stream) = end.stream.as_mut() else { return };
+        if plan.whole() {
+            match Pin::new(stream).poll_write(cx, input) {
+                Poll::Ready(Ok(count)) => {
+                    end.unflushed = true;
+                    end.pending.extend_from_slice(&input[count..]);
+                }
+                Poll::Ready(Err(_)) => return self.tunnel.handle_error(to, Time(now)),
+                Poll::Pending => end.pending.extend_from_slice(input),
+            }
+        } else {
+            plan.segments(input).for_each(|segment| end.pending.extend_from_slice(segment));
+        }
+        self.write(to, now, cx);
+    }
+
+    /// Writes what waits for an end, with frames of our own behind it. True when the end failed.
+    fn write(&mut self, to: Side, now: u64, cx: &mut Context<'_>) -> bool {
+        while let Some(frame) = self.tunnel.poll_transmit(to, Time(now), &mut random) {
+            self.ends[to].pending.extend_from_slice(&frame);
+        }
+        let end = &mut self.ends[to];
+        let Some(stream) = end.stream.as_mut() else {
+            end.pending = Vec::new();
+            return false;
+        };
+        if end.pending.is_empty() && !end.unflushed {
+            return false;
+        }
+        let mut written = 0;
+        let result = loop {
+            if written == end.pending.len() {
+                break Pin::new(&mut *stream).poll_flush(cx);
+            }
+            match Pin::new(&mut *stream).poll_write(cx, &end.pending[written..]) {
+                Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => written += count,
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        if written == end.pending.len() {
+            // Nothing waits, so nothing is held: the next tunnel may need the memory.
+            end.pending = Vec::new();
+        } else {
+            end.pending.drain(..written);
+        }
+        end.unflushed = result.is_pending();
+        if written > 0 {
+            // It still takes bytes: that counts anew from here.
+            end.finish_by_us = None;
+        }
+        match result {
+            Poll::Ready(Ok(())) => self.tunnel.handle_flushed(to, Time(now)),
+            Poll::Ready(Err(_)) => {
+                self.tunnel.handle_error(to, Time(now));
+                return true;
+            }
+            Poll::Pending => self.tunnel.handle_blocked(to, written > 0, Time(now)),
+        }
+        false
+    }
+
+    /// Closes an end as far as the tunnel is done with it. True when there is more to read and discard.
+    fn finish(&mut self, side: Side, now: u64, cx: &mut Context<'_>) -> bool {
+        let state = self.tunnel.side(side);
+        let end = &mut self.ends[side];
+        let Some(stream) = end.stream.as_mut() else { return false };
+        match state {
+            SideState::Open => return false,
+            SideState::Drop => {
+                end.stream = None;
+                return false;
+            }
+            SideState::Finish => {}
+        }
+        let patience = self.tunnel.options().write_us[side.index()];
+        let by = *end.finish_by_us.get_or_insert(now.saturating_add(patience));
+        let mut closed = now >= by;
+        if !closed && !end.shut {
+            if !end.pending.is_empty() || end.unflushed {
+                return false;
+            }
+            match Pin::new(&mut *stream).poll_shutdown(cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(())) => {
+                    end.shut = true;
+                    end.finish_by_us = Some(now.saturating_add(LINGER_US));
+                }
+                Poll::Ready(Err(_)) => closed = true,
+            }
+        }
+        let (ended, more) = if closed { (true, false) } else { discard(stream, cx) };
+        if ended {
+            end.stream = None;
+        }
+        more
+    }
+}
+
+/// Reads on to the end of the stream, so that unread bytes do not turn our own end of stream into a reset. Says
+/// whether it has ended, and whether there is more at once.
+fn discard<S: AsyncRead + Unpin>(stream: &mut S, cx: &mut Context<'_>) -> (bool, bool) {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut buffer = ReadBuf::new(&mut scratch.buffer);
+        match Pin::new(stream).poll_read(cx, &mut buffer) {
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => (false, true),
+            Poll::Ready(_) => (true, false),
+            Poll::Pending => (false, false),
+        }
+    })
+}
+
+/// Payload and mask of a frame of ours.
+fn random() -> [u8; 12] {
+    let mut bytes = [0; 12];
+    // The kernel's generator does not fail once it is seeded; zeros would only make a ping guessable.
+    let _ = getrandom::fill(&mut bytes);
+    bytes
+}

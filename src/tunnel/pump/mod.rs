@@ -1,0 +1,103 @@
+//! Drives tunnels over bare sockets: a thread per core, each an epoll loop with a slab of tunnels.
+//!
+//! Sockets are registered once, for edges in both directions; whether one can be read from or written to is a bit
+//! that an event sets and EAGAIN clears. A message costs a read and a write, and nothing is armed or allocated for it.
+
+mod socket;
+mod thread;
+mod wheel;
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use longwire_wire::Tunnel;
+
+use super::drive::{Ends, Report};
+use super::table::Entry;
+pub use socket::Socket;
+use thread::Thread;
+
+/// All pumps of the process.
+pub struct Pumps(Vec<Handle>);
+
+/// One pump, as others see it.
+struct Handle {
+    inbox: Arc<Inbox>,
+    tunnels: Arc<AtomicUsize>,
+}
+
+/// What others leave for a pump.
+struct Inbox {
+    messages: Mutex<Vec<Message>>,
+    waker: mio::Waker,
+}
+
+enum Message {
+    /// A tunnel to take over.
+    Take(Box<Job>),
+    /// Somebody wishes something of the tunnel in this slot.
+    Look(usize),
+    /// End the thread.
+    Stop,
+}
+
+/// A tunnel on its way to a pump.
+struct Job {
+    tunnel: Tunnel,
+    ends: Ends<Socket>,
+    entry: Entry,
+    done: Done,
+}
+
+/// What is done when a tunnel has ended. It runs on the pump's thread and must not wait.
+pub type Done = Box<dyn FnOnce(Report) + Send>;
+
+impl Pumps {
+    /// Starts this many threads.
+    pub fn start(threads: usize) -> io::Result<Pumps> {
+        (0..threads.max(1))
+            .map(|number| {
+                let poll = mio::Poll::new()?;
+                let waker = mio::Waker::new(poll.registry(), thread::WAKE)?;
+                let inbox = Arc::new(Inbox { messages: Mutex::default(), waker });
+                let tunnels = Arc::new(AtomicUsize::new(0));
+                let thread = Thread::new(poll, inbox.clone(), tunnels.clone());
+                std::thread::Builder::new().name(format!("pump-{number}")).spawn(move || thread.run())?;
+                Ok(Handle { inbox, tunnels })
+            })
+            .collect::<io::Result<_>>()
+            .map(Pumps)
+    }
+
+    /// Hands a tunnel to the pump with the fewest. `done` is called when it has ended and has left the table.
+    pub fn place(&self, tunnel: Tunnel, ends: Ends<Socket>, entry: Entry, done: Done) {
+        let Some(pump) = self.0.iter().min_by_key(|pump| pump.tunnels.load(Relaxed)) else { return };
+        pump.tunnels.fetch_add(1, Relaxed);
+        pump.inbox.leave(Message::Take(Box::new(Job { tunnel, ends, entry, done })));
+    }
+}
+
+impl Drop for Pumps {
+    fn drop(&mut self) {
+        for pump in &self.0 {
+            pump.inbox.leave(Message::Stop);
+        }
+    }
+}
+
+impl Inbox {
+    fn leave(&self, message: Message) {
+        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        messages.push(message);
+        // The first one wakes the pump; the others are found with it.
+        if messages.len() == 1 {
+            // An eventfd takes a wake-up unless four billion are unread.
+            let _ = self.waker.wake();
+        }
+    }
+
+    fn take(&self) -> Vec<Message> {
+        std::mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
