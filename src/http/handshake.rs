@@ -1,5 +1,6 @@
 //! The WebSocket side of an exchange: the request checked, the answer checked, and the tunnel that follows.
 
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,17 +10,18 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use longwire_conf::model::{Level, Location, ProxyPass, Settings};
 use longwire_wire::handshake::{Negotiated, RequestFault, check_answer, check_request};
-use longwire_wire::{Cause, Options, Pair, Party, Ping, Side, Time, Tunnel};
+use longwire_wire::{Options, Pair, Ping, Time, Tunnel};
 
 use super::body;
+use super::epilogue::Epilogue;
 use super::exchange::{Exchange, Step};
 use super::guarded::Guarded;
 use super::journal::Journal;
 use crate::clock::{self, micros};
-use crate::route::facts::TunnelFacts;
+use crate::net::Stream;
 use crate::route::redirect::client_headers;
 use crate::tls::Conn;
-use crate::tunnel::{Ends, Report, relay};
+use crate::tunnel::{Ends, Socket, relay};
 use crate::upstream::Body;
 
 /// A handshake that both sides agreed on.
@@ -154,7 +156,7 @@ async fn streams(client: OnUpgrade, backend: OnUpgrade, patience: Duration) -> R
     })
 }
 
-async fn run(ends: Ends<Conn>, negotiated: Negotiated, mut journal: Journal) {
+async fn run(ends: Ends<Conn>, negotiated: Negotiated, journal: Journal) {
     let settings = journal.settings().clone();
     for conn in [&ends.streams.client, &ends.streams.backend] {
         conn.socket().set_nodelay();
@@ -169,26 +171,31 @@ async fn run(ends: Ends<Conn>, negotiated: Negotiated, mut journal: Journal) {
     journal
         .log(Level::Notice, format_args!("tunnel opened to {}{}", server_of(&journal), spoken(&negotiated)));
     let tunnel = Tunnel::new(options(&settings, negotiated.rsv), Time(opened));
+    let pumps = journal.service().pumps.clone();
+    let epilogue = Epilogue::new(journal, opened);
+    if matches!(ends.streams, Pair { client: Conn::Plain(_), backend: Conn::Plain(_) }) {
+        match sockets(ends) {
+            Ok(ends) => {
+                pumps.place(tunnel, ends, entry, Box::new(move |report| epilogue.write(&report)));
+            }
+            // Only when the descriptor is not what it was a moment ago.
+            Err(error) => epilogue.log(Level::Alert, format_args!("a socket cannot be taken over: {error}")),
+        }
+        return;
+    }
     let report = relay(tunnel, ends, &entry.live).await;
     drop(entry);
-    let duration_us = clock::now_us() - opened;
-    journal.log(
-        level_of(&report),
-        format_args!("{}", Told { report: &report, duration_us, settings: &settings }),
-    );
-    let outcome = &mut journal.facts.outcome;
-    outcome.tunnel = Some(facts_of(&report, duration_us));
-    let stats = &report.stats;
-    outcome.bytes_sent = stats.backend.bytes;
-    outcome.body_bytes_sent = stats.backend.bytes;
-    if let Some(last) = outcome.tries.last_mut() {
-        last.response_us = Some(duration_us);
-        last.response_length = stats.backend.bytes;
-        last.received = stats.backend.bytes;
-        last.sent = stats.client.bytes;
-    }
-    journal.facts.request_length += stats.client.bytes;
-    journal.write();
+    epilogue.write(&report);
+}
+
+/// Takes both sockets out of the runtime.
+fn sockets(ends: Ends<Conn>) -> io::Result<Ends<Socket>> {
+    let socket = |conn| match conn {
+        Conn::Plain(stream) => Stream::into_socket(stream).map(Socket::new),
+        Conn::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
+    };
+    let Pair { client, backend } = ends.streams;
+    Ok(Ends { streams: Pair { client: socket(client)?, backend: socket(backend)? }, early: ends.early })
 }
 
 fn server_of(journal: &Journal) -> &str {
@@ -215,74 +222,5 @@ fn options(settings: &Settings, rsv: u8) -> Options {
         close_us: micros(settings.websocket_close_timeout),
         max_message: settings.websocket_max_message,
         rsv,
-    }
-}
-
-/// nginx logs at `error` what ended at the backend or by a timer, and at `info` what the client did.
-fn level_of(report: &Report) -> Level {
-    match (report.outcome.cause, report.outcome.ended_by) {
-        (Cause::Closed | Cause::Shutdown | Cause::Drain | Cause::Operator, _) => Level::Notice,
-        (Cause::Idle, _) | (_, Party::Backend) => Level::Error,
-        (Cause::ProtocolViolation(_) | Cause::MessageTooBig, _) => Level::Warn,
-        _ => Level::Notice,
-    }
-}
-
-fn facts_of(report: &Report, duration_us: u64) -> TunnelFacts {
-    let outcome = &report.outcome;
-    let from_ender = match outcome.ended_by {
-        Party::Client => outcome.code_from[Side::Client.index()],
-        Party::Backend => outcome.code_from[Side::Backend.index()],
-        Party::Proxy => outcome.code_to[Side::Client.index()],
-    };
-    let rtt = |side: Side| Some(report.stats[side].rtt).filter(|rtt| rtt.count > 0).map(|rtt| rtt.mean());
-    TunnelFacts {
-        duration_us,
-        messages: [report.stats.client.messages, report.stats.backend.messages],
-        close_code: from_ender.or(outcome.code_to[Side::Client.index()]),
-        ended_by: outcome.ended_by.name(),
-        reason: outcome.cause.to_string(),
-        rtt_us: [rtt(Side::Client), rtt(Side::Backend)],
-    }
-}
-
-/// The story of a tunnel in one line.
-struct Told<'a> {
-    report: &'a Report,
-    duration_us: u64,
-    settings: &'a Settings,
-}
-
-impl std::fmt::Display for Told<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let outcome = &self.report.outcome;
-        write!(f, "tunnel ended by the {}: {}", outcome.ended_by.name(), outcome.cause)?;
-        match outcome.cause {
-            Cause::Idle => write!(f, " (proxy_read_timeout {:?})", self.settings.proxy_read_timeout)?,
-            Cause::MessageTooBig => write!(f, " (websocket_max_message)")?,
-            _ => {}
-        }
-        write!(f, "; open {}.{:03} s", self.duration_us / 1_000_000, self.duration_us / 1000 % 1000)?;
-        for (side, name) in [(Side::Client, "client"), (Side::Backend, "backend")] {
-            let stats = &self.report.stats[side];
-            write!(f, "; from {name} {} messages, {} bytes", stats.messages, stats.bytes)?;
-            if let Some(code) = outcome.code_from[side.index()] {
-                write!(f, ", Close {code}")?;
-            }
-            if let Some(code) = outcome.code_to[side.index()] {
-                write!(f, ", told Close {code}")?;
-            }
-            match stats.rtt.count {
-                0 if stats.pings > 0 => write!(f, ", answered none of {} pings", stats.pings)?,
-                0 => {}
-                _ => {
-                    let (min, mean, max) = (stats.rtt.min, stats.rtt.mean(), stats.rtt.max);
-                    let ms = |us: u64| us as f64 / 1000.0;
-                    write!(f, ", ping {:.3}/{:.3}/{:.3} ms", ms(min), ms(mean), ms(max))?;
-                    write!(f, " ({} of {} answered)", stats.pongs, stats.pings)?;
-                }
-            }
-        }
-        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 mod body;
 mod connection;
+mod epilogue;
 mod exchange;
 mod framing;
 mod guarded;
@@ -16,7 +17,7 @@ pub use connection::serve;
 use tokio::sync::watch;
 
 use crate::snapshot::Snapshot;
-use crate::tunnel::Tunnels;
+use crate::tunnel::{Pumps, Tunnels};
 
 /// What serving a request needs: the configuration in force and the tunnels that are open.
 ///
@@ -26,13 +27,20 @@ pub struct Service {
     pub snapshot: Arc<Snapshot>,
     /// Open tunnels.
     pub tunnels: Arc<Tunnels>,
+    /// What drives those that run over bare sockets.
+    pub pumps: Arc<Pumps>,
     stop: watch::Receiver<bool>,
 }
 
 impl Service {
     /// Serves by this configuration until `stop` is true.
-    pub fn new(snapshot: Arc<Snapshot>, tunnels: Arc<Tunnels>, stop: watch::Receiver<bool>) -> Service {
-        Service { snapshot, tunnels, stop }
+    pub fn new(
+        snapshot: Arc<Snapshot>,
+        tunnels: Arc<Tunnels>,
+        pumps: Arc<Pumps>,
+        stop: watch::Receiver<bool>,
+    ) -> Service {
+        Service { snapshot, tunnels, pumps, stop }
     }
 
     /// Whether answers end their connections.

@@ -18,7 +18,7 @@ use crate::log::{Context, Logs};
 use crate::net::Endpoint;
 use crate::server::bind_all;
 use crate::snapshot::Snapshot;
-use crate::tunnel::Tunnels;
+use crate::tunnel::{Pumps, Tunnels};
 
 /// After SIGTERM, how long tunnels have for their Close frames.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
@@ -167,9 +167,17 @@ async fn serve(snapshot: Arc<Snapshot>, tunnels: Arc<Tunnels>, ready: Ready) -> 
             return Outcome::Failed;
         }
     };
+    let threads = snapshot.config.main.worker_processes.unwrap_or_else(cores);
+    let pumps = match Pumps::start(threads) {
+        Ok(pumps) => Arc::new(pumps),
+        Err(error) => {
+            eprintln!("longwire: [emerg] cannot start the pumps: {error}");
+            return Outcome::Failed;
+        }
+    };
     let (stop, stopped) = watch::channel(false);
     let addresses = sockets.addresses();
-    sockets.serve(&Arc::new(Service::new(snapshot.clone(), tunnels.clone(), stopped)));
+    sockets.serve(&Arc::new(Service::new(snapshot.clone(), tunnels.clone(), pumps, stopped)));
     for address in &addresses {
         say(Level::Notice, format_args!("listening on {address}"));
     }
@@ -225,6 +233,10 @@ async fn wind_down(stop: &watch::Sender<bool>, signals: &mut Signals, mut patien
             },
         }
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn pid_file(config: &Config) -> Result<Option<PidFile>, String> {

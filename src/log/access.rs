@@ -1,7 +1,7 @@
 //! Lines of the access log.
 
 use longwire_conf::model::{Escape, LogFormat};
-use longwire_conf::template::Part;
+use longwire_conf::template::{Known, Part, Variable};
 
 use crate::route::variables::Scope;
 
@@ -16,6 +16,84 @@ pub(super) fn line(format: &LogFormat, scope: &Scope<'_>) -> Vec<u8> {
     }
     line.push(b'\n');
     line
+}
+
+/// A line of something that lasts: what is known at its beginning is text already, so that nothing else of it has
+/// to be kept until its end.
+#[derive(Debug)]
+pub struct Draft {
+    /// Index in the list of access logs in force.
+    pub(super) log: usize,
+    pieces: Box<[Piece]>,
+}
+
+#[derive(Debug)]
+enum Piece {
+    Text(Box<[u8]>),
+    Late(Known),
+}
+
+/// Renders a line as far as it is known. What depends on maps is taken as it is now.
+pub(super) fn draft(log: usize, format: &LogFormat, scope: &Scope<'_>) -> Draft {
+    let mut pieces = Vec::new();
+    let mut text = Vec::new();
+    for part in &format.template.parts {
+        match part {
+            Part::Text(part) => text.extend_from_slice(part.as_bytes()),
+            Part::Variable(Variable::Known(known)) if is_late(*known) => {
+                if !text.is_empty() {
+                    pieces.push(Piece::Text(std::mem::take(&mut text).into()));
+                }
+                pieces.push(Piece::Late(*known));
+            }
+            Part::Variable(variable) => escape(&mut text, format.escape, scope.value(variable).as_deref()),
+        }
+    }
+    text.push(b'\n');
+    pieces.push(Piece::Text(text.into()));
+    Draft { log, pieces: pieces.into() }
+}
+
+/// Completes a line: `scope` need know no more than what [`is_late`] names.
+pub(super) fn complete(draft: &Draft, format: &LogFormat, scope: &Scope<'_>) -> Vec<u8> {
+    let mut line = Vec::new();
+    for piece in &draft.pieces {
+        match piece {
+            Piece::Text(text) => line.extend_from_slice(text),
+            Piece::Late(known) => {
+                escape(&mut line, format.escape, scope.value(&Variable::Known(*known)).as_deref());
+            }
+        }
+    }
+    line
+}
+
+/// What is known only when a tunnel has ended.
+fn is_late(known: Known) -> bool {
+    matches!(
+        known,
+        Known::BodyBytesSent
+            | Known::BytesSent
+            | Known::ConnectionTime
+            | Known::Msec
+            | Known::RequestCompletion
+            | Known::RequestLength
+            | Known::RequestTime
+            | Known::TimeIso8601
+            | Known::TimeLocal
+            | Known::UpstreamBytesReceived
+            | Known::UpstreamBytesSent
+            | Known::UpstreamResponseLength
+            | Known::UpstreamResponseTime
+            | Known::WebsocketDuration
+            | Known::WebsocketMessagesReceived
+            | Known::WebsocketMessagesSent
+            | Known::WebsocketCloseCode
+            | Known::WebsocketEndedBy
+            | Known::WebsocketReason
+            | Known::WebsocketClientRtt
+            | Known::WebsocketBackendRtt
+    )
 }
 
 /// Appends a value. Only the default escaping shows that there is none.
@@ -88,5 +166,19 @@ mod tests {
         let expected =
             "192.0.2.7 - - [23/Nov/2026:04:12:51 +0000] \"GET /ws?a HTTP/1.1\" 000 0 \"-\" \"curl/8\"\n";
         assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn a_draft_needs_the_end_only_for_what_the_end_decides() {
+        let text = "$remote_addr $uri $status [$time_local] $body_bytes_sent $websocket_reason $args";
+        let format = LogFormat { name: "f".to_owned(), escape: Escape::Default, template: template(text) };
+        let mut whole = facts("/a?b=c");
+        whole.outcome.status = 101;
+        let draft = with_scope(&whole, &[], |scope| draft(0, &format, scope));
+        let mut end = facts("/other");
+        end.outcome.body_bytes_sent = 7;
+        whole.outcome.body_bytes_sent = 7;
+        let completed = with_scope(&end, &[], |scope| complete(&draft, &format, scope));
+        assert_eq!(completed, with_scope(&whole, &[], |scope| line(&format, scope)));
     }
 }

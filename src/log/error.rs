@@ -16,6 +16,15 @@ pub struct Context<'a> {
     connection: Option<&'a ConnectionFacts>,
     request: Option<&'a Facts>,
     upstream: Option<&'a str>,
+    frozen: Option<&'a Frozen>,
+}
+
+/// A context as text, for something that lasts.
+#[derive(Debug)]
+pub struct Frozen {
+    serial: u64,
+    /// What follows the message.
+    tail: Box<str>,
 }
 
 impl<'a> Context<'a> {
@@ -26,7 +35,20 @@ impl<'a> Context<'a> {
 
     /// About a request.
     pub fn request(facts: &'a Facts) -> Context<'a> {
-        Context { connection: Some(&facts.connection), request: Some(facts), upstream: None }
+        Context { connection: Some(&facts.connection), request: Some(facts), ..Context::default() }
+    }
+
+    /// About something whose context was kept as text.
+    pub fn frozen(frozen: &'a Frozen) -> Context<'a> {
+        Context { frozen: Some(frozen), ..Context::default() }
+    }
+
+    /// Keeps this context as text.
+    pub fn freeze(&self) -> Frozen {
+        let mut tail = String::new();
+        // Writing to a string cannot fail.
+        let _ = write_tail(&mut Clean { line: &mut tail, quoted: false }, self);
+        Frozen { serial: self.connection.map_or(0, |connection| connection.serial), tail: tail.into() }
     }
 
     /// The same, at a backend: its URL, `http://127.0.0.1:3000/ws`.
@@ -55,10 +77,19 @@ pub(super) fn line(level: Level, context: &Context<'_>, message: impl Display) -
 }
 
 fn body(line: &mut Clean<'_>, context: &Context<'_>, message: impl Display) -> fmt::Result {
-    if let Some(connection) = context.connection {
-        write!(line, "*{} ", connection.serial)?;
+    let serial = context.connection.map(|connection| connection.serial);
+    if let Some(serial) = serial.or(context.frozen.map(|frozen| frozen.serial)) {
+        write!(line, "*{serial} ")?;
     }
     write!(line, "{message}")?;
+    if let Some(frozen) = context.frozen {
+        line.line.push_str(&frozen.tail);
+    }
+    write_tail(line, context)
+}
+
+/// Who and what a line is about.
+fn write_tail(line: &mut Clean<'_>, context: &Context<'_>) -> fmt::Result {
     if let Some(connection) = context.connection {
         write!(line, ", client: {}", address(&connection.remote))?;
     }

@@ -17,7 +17,8 @@ use longwire_conf::model::{AccessLog, Config, ErrorLog, Level, LogFormat, Server
 
 use crate::route::variables::Scope;
 
-pub use error::{Context, utc_offset};
+pub use access::Draft;
+pub use error::{Context, Frozen, utc_offset};
 pub use writer::OpenError;
 use writer::{Sink, Writer};
 
@@ -112,6 +113,26 @@ impl Logs {
             }
             let Some(format) = formats.get(log.format) else { continue };
             self.write(&Some(log.path.value.clone()), access::line(format, scope).into());
+        }
+    }
+
+    /// Prepares the lines of something that lasts; see [`Draft`]. Conditions are decided now.
+    pub fn draft(&self, target: &[AccessLog], formats: &[LogFormat], scope: &Scope<'_>) -> Box<[Draft]> {
+        let wanted = target
+            .iter()
+            .enumerate()
+            .filter(|(_, log)| log.condition.as_ref().is_none_or(|condition| scope.holds(condition)));
+        wanted
+            .filter_map(|(index, log)| Some(access::draft(index, formats.get(log.format)?, scope)))
+            .collect()
+    }
+
+    /// Writes lines that were prepared, with the same target and formats.
+    pub fn complete(&self, drafts: &[Draft], target: &[AccessLog], formats: &[LogFormat], scope: &Scope<'_>) {
+        for draft in drafts {
+            let Some(log) = target.get(draft.log) else { continue };
+            let Some(format) = formats.get(log.format) else { continue };
+            self.write(&Some(log.path.value.clone()), access::complete(draft, format, scope).into());
         }
     }
 
