@@ -22,6 +22,8 @@ pub type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 /// The longest head of an answer that is read.
 const MAX_ANSWER_HEAD: usize = 64 * 1024;
+/// Most header lines of an answer; generous, for Set-Cookie comes many times.
+const MAX_ANSWER_HEADERS: usize = 512;
 
 /// A connection to a backend, ready for requests.
 #[derive(Debug)]
@@ -125,6 +127,7 @@ pub async fn open(
             .preserve_header_case(true)
             .title_case_headers(true)
             .max_buf_size(MAX_ANSWER_HEAD)
+            .max_headers(MAX_ANSWER_HEADERS)
             .handshake(TokioIo::new(conn))
             .await
             .map_err(|e| fault(Stage::Connect, &e))?;

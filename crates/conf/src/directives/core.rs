@@ -15,7 +15,7 @@ pub(super) const TABLE: &[Entry] = &[
         (1, 2),
         "NAME [GROUP]",
         "",
-        "The user that Longwire becomes once its sockets are open, when it was started by root.",
+        "The user that Longwire becomes once its sockets are open, when it was started by root. Without it such a process stays root, where the workers of nginx become nobody.",
         user,
     ),
     set(
