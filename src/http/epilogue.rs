@@ -11,17 +11,18 @@ use super::Service;
 use super::journal::Journal;
 use crate::clock;
 use crate::log::{Context, Draft, Frozen};
-use crate::route::facts::{ConnectionFacts, Facts, Outcome, Try, TunnelFacts};
+use crate::route::facts::{ConnectionFacts, Facts, Outcome, Peer, Try, TunnelFacts};
 use crate::tunnel::Report;
 
 /// The end of a tunnel's story, to be told.
 pub(super) struct Epilogue {
     service: Arc<Service>,
     settings: Arc<Settings>,
-    connection: Arc<ConnectionFacts>,
     context: Frozen,
     drafts: Box<[Draft]>,
+    /// Only where a line asks for them.
     tries: Box<[Try]>,
+    accepted_us: u64,
     started_us: u64,
     started_unix_us: u64,
     request_length: u64,
@@ -38,11 +39,13 @@ impl Epilogue {
         let drafts = snapshot.logs.draft(&settings.access_log, formats, &snapshot.scope(&journal.facts));
         let context = Context::request(&journal.facts).freeze();
         let facts = journal.facts;
+        let asked = drafts.iter().any(Draft::asks_backends);
+        let tries = if asked { facts.outcome.tries } else { Vec::new() };
         Epilogue {
-            connection: facts.connection,
             context,
             drafts,
-            tries: facts.outcome.tries.into(),
+            tries: tries.into(),
+            accepted_us: facts.connection.accepted_us,
             started_us: facts.started_us,
             started_unix_us: facts.started_unix_us,
             request_length: facts.request_length,
@@ -81,7 +84,13 @@ impl Epilogue {
             last.sent = stats.client.bytes;
         }
         Facts {
-            connection: self.connection.clone(),
+            connection: Arc::new(ConnectionFacts {
+                serial: 0,
+                remote: Peer::Unix(String::new()),
+                local: Peer::Unix(String::new()),
+                accepted_us: self.accepted_us,
+                tls: None,
+            }),
             number: 0,
             method: String::new(),
             target: String::new(),

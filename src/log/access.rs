@@ -24,47 +24,55 @@ pub(super) fn line(format: &LogFormat, scope: &Scope<'_>) -> Vec<u8> {
 pub struct Draft {
     /// Index in the list of access logs in force.
     pub(super) log: usize,
-    pieces: Box<[Piece]>,
+    /// All that is text.
+    text: Box<[u8]>,
+    /// What is still to come, each with where it stands in the text.
+    late: Box<[(u32, Known)]>,
 }
 
-#[derive(Debug)]
-enum Piece {
-    Text(Box<[u8]>),
-    Late(Known),
+impl Draft {
+    /// Whether it waits for what backends took and gave.
+    pub fn asks_backends(&self) -> bool {
+        self.late.iter().any(|(_, known)| {
+            matches!(
+                known,
+                Known::UpstreamBytesReceived
+                    | Known::UpstreamBytesSent
+                    | Known::UpstreamResponseLength
+                    | Known::UpstreamResponseTime
+            )
+        })
+    }
 }
 
 /// Renders a line as far as it is known. What depends on maps is taken as it is now.
 pub(super) fn draft(log: usize, format: &LogFormat, scope: &Scope<'_>) -> Draft {
-    let mut pieces = Vec::new();
     let mut text = Vec::new();
+    let mut late = Vec::new();
     for part in &format.template.parts {
         match part {
             Part::Text(part) => text.extend_from_slice(part.as_bytes()),
             Part::Variable(Variable::Known(known)) if is_late(*known) => {
-                if !text.is_empty() {
-                    pieces.push(Piece::Text(std::mem::take(&mut text).into()));
-                }
-                pieces.push(Piece::Late(*known));
+                late.push((text.len() as u32, *known))
             }
             Part::Variable(variable) => escape(&mut text, format.escape, scope.value(variable).as_deref()),
         }
     }
     text.push(b'\n');
-    pieces.push(Piece::Text(text.into()));
-    Draft { log, pieces: pieces.into() }
+    Draft { log, text: text.into(), late: late.into() }
 }
 
 /// Completes a line: `scope` need know no more than what [`is_late`] names.
 pub(super) fn complete(draft: &Draft, format: &LogFormat, scope: &Scope<'_>) -> Vec<u8> {
     let mut line = Vec::new();
-    for piece in &draft.pieces {
-        match piece {
-            Piece::Text(text) => line.extend_from_slice(text),
-            Piece::Late(known) => {
-                escape(&mut line, format.escape, scope.value(&Variable::Known(*known)).as_deref());
-            }
-        }
+    let mut done = 0;
+    for (at, known) in &draft.late {
+        let at = *at as usize;
+        line.extend_from_slice(draft.text.get(done..at).unwrap_or_default());
+        escape(&mut line, format.escape, scope.value(&Variable::Known(*known)).as_deref());
+        done = at;
     }
+    line.extend_from_slice(draft.text.get(done..).unwrap_or_default());
     line
 }
 

@@ -27,7 +27,8 @@ pub(super) struct Thread {
     poll: Poll,
     inbox: Arc<Inbox>,
     tunnels: Arc<AtomicUsize>,
-    slots: Slab<Slot>,
+    /// Boxed: a slab of tunnels would hold up to twice what it needs.
+    slots: Slab<Box<Slot>>,
     wheel: Wheel,
     /// Slots that have something to do.
     run: Vec<usize>,
@@ -37,7 +38,7 @@ pub(super) struct Thread {
 struct Slot {
     drive: Drive<Socket>,
     entry: Entry,
-    done: Option<Done>,
+    done: Done,
     /// When the wheel looks here next; `u64::MAX` when it does not.
     armed_us: u64,
     /// It is in `run`.
@@ -147,7 +148,7 @@ impl Thread {
             // Only for want of kernel memory; the tunnel's own timers then end it.
             let _ = self.poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token, interest);
         }
-        vacant.insert(Slot { drive, entry, done: Some(done), armed_us: u64::MAX, queued: false });
+        vacant.insert(Box::new(Slot { drive, entry, done, armed_us: u64::MAX, queued: false }));
         self.obey(slot);
         self.queue(slot);
     }
@@ -179,12 +180,10 @@ impl Thread {
         let again = found.drive.turn(now, &mut Context::from_waker(Waker::noop()));
         found.entry.live.publish(found.drive.stats());
         if let Some(report) = found.drive.report() {
-            let Slot { entry, done, .. } = self.slots.remove(slot);
+            let Slot { entry, done, .. } = *self.slots.remove(slot);
             self.tunnels.fetch_sub(1, Relaxed);
             drop(entry);
-            if let Some(done) = done {
-                done(report);
-            }
+            done(report);
             return;
         }
         if let Some(next) = found.drive.next_us()
