@@ -22,6 +22,8 @@ use crate::tunnel::{Pumps, Tunnels};
 
 /// After SIGTERM, how long tunnels have for their Close frames.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
+/// Then, how long they have to be told of in the logs.
+const CUT_PATIENCE: Duration = Duration::from_millis(200);
 /// How often idle connections to backends are looked through.
 const SWEEP: Duration = Duration::from_secs(5);
 
@@ -201,12 +203,18 @@ async fn serve(snapshot: Arc<Snapshot>, tunnels: Arc<Tunnels>, ready: Ready) -> 
             () = tokio::time::sleep(SWEEP) => snapshot.groups.iter().for_each(|group| group.sweep()),
         }
     };
-    say(Level::Notice, format_args!("shutting down: {} tunnels get their Close frames", tunnels.count()));
+    say(
+        Level::Notice,
+        format_args!("shutting down, tunnels that get their Close frames: {}", tunnels.count()),
+    );
     let _ = stop.send(true);
     tunnels.close_all(CloseCode::GOING_AWAY, Cause::Shutdown);
     wind_down(&stop, &mut signals, patience).await;
     if tunnels.count() > 0 {
-        say(Level::Notice, format_args!("{} tunnels were cut: time was up", tunnels.count()));
+        say(Level::Warn, format_args!("time is up, tunnels that are cut: {}", tunnels.count()));
+        tunnels.cut_all();
+        // Their last lines are worth a moment.
+        let _ = tokio::time::timeout(CUT_PATIENCE, stop.closed()).await;
     }
     say(Level::Notice, format_args!("exit"));
     Outcome::Done

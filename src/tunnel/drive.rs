@@ -12,6 +12,7 @@ use bytes::Bytes;
 use longwire_wire::{Cause, CloseCode, Outcome, Pair, Plan, Side, SideState, Stats, Time, Tunnel};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::table::Wish;
 use crate::clock;
 
 /// One read takes at most this much.
@@ -84,9 +85,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         Drive { tunnel, ends: Pair { client, backend } }
     }
 
-    /// Asks for a Close frame to both ends.
-    pub(super) fn close(&mut self, code: CloseCode, cause: Cause) {
-        self.tunnel.close(code, cause, Time(clock::now_us()));
+    /// Does what somebody wishes.
+    pub(super) fn obey(&mut self, wish: Wish) {
+        let now = Time(clock::now_us());
+        match wish {
+            Wish::Close(code, cause) => self.tunnel.close(code, cause, now),
+            Wish::Cut => {
+                self.tunnel.close(CloseCode::GOING_AWAY, Cause::Shutdown, now);
+                Side::BOTH.into_iter().for_each(|side| self.tunnel.handle_error(side, now));
+            }
+        }
     }
 
     /// What was counted so far.

@@ -37,8 +37,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Relay<'a, S> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Report> {
-        if let Some((code, cause)) = self.live.take_command(cx.waker()) {
-            self.drive.close(code, cause);
+        if let Some(wish) = self.live.take_command(cx.waker()) {
+            self.drive.obey(wish);
         }
         let again = self.drive.turn(clock::now_us(), cx) | self.poll_clock(cx);
         self.live.publish(self.drive.stats());

@@ -32,9 +32,18 @@ pub struct Live {
     command: Mutex<Command>,
 }
 
+/// What somebody wishes of a tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// A Close frame to both ends at the next frame boundary.
+    Close(CloseCode, Cause),
+    /// Its end, now.
+    Cut,
+}
+
 #[derive(Debug, Default)]
 struct Command {
-    close: Option<(CloseCode, Cause)>,
+    wish: Option<Wish>,
     driver: Option<Waker>,
 }
 
@@ -77,6 +86,12 @@ impl Tunnels {
             live.close(code, cause);
         }
     }
+
+    /// Ends every tunnel now, where the time for Close frames is up.
+    pub fn cut_all(&self) {
+        let all: Vec<_> = lock(&self.inner).live.values().cloned().collect();
+        all.iter().for_each(|live| live.wish(Wish::Cut));
+    }
 }
 
 /// Keeps a tunnel in the table.
@@ -96,8 +111,12 @@ impl Drop for Entry {
 impl Live {
     /// Asks for a Close frame with this code to both ends.
     pub fn close(&self, code: CloseCode, cause: Cause) {
+        self.wish(Wish::Close(code, cause));
+    }
+
+    fn wish(&self, wish: Wish) {
         let mut command = lock(&self.command);
-        command.close.get_or_insert((code, cause));
+        command.wish = Some(wish);
         if let Some(driver) = command.driver.take() {
             driver.wake();
         }
@@ -114,12 +133,12 @@ impl Live {
     }
 
     /// The driver takes what was asked of it, and is woken at the next wish.
-    pub(super) fn take_command(&self, driver: &Waker) -> Option<(CloseCode, Cause)> {
+    pub(super) fn take_command(&self, driver: &Waker) -> Option<Wish> {
         let mut command = lock(&self.command);
         if !command.driver.as_ref().is_some_and(|d| d.will_wake(driver)) {
             command.driver = Some(driver.clone());
         }
-        command.close.take()
+        command.wish.take()
     }
 
     /// The driver shows its figures.
@@ -158,7 +177,10 @@ mod tests {
         let entry = tunnels.enter(1, 0);
         tunnels.close_all(CloseCode::GOING_AWAY, Cause::Shutdown);
         let driver = Waker::noop();
-        assert_eq!(entry.live.take_command(driver), Some((CloseCode::GOING_AWAY, Cause::Shutdown)));
+        assert_eq!(
+            entry.live.take_command(driver),
+            Some(Wish::Close(CloseCode::GOING_AWAY, Cause::Shutdown))
+        );
         assert_eq!(entry.live.take_command(driver), None);
     }
 }

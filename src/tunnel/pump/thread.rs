@@ -157,8 +157,8 @@ impl Thread {
     fn obey(&mut self, slot: usize) {
         let Some(found) = self.slots.get_mut(slot) else { return };
         let waker = Waker::from(Arc::new(Look { inbox: self.inbox.clone(), slot }));
-        if let Some((code, cause)) = found.entry.live.take_command(&waker) {
-            found.drive.close(code, cause);
+        if let Some(wish) = found.entry.live.take_command(&waker) {
+            found.drive.obey(wish);
         }
     }
 
