@@ -16,7 +16,7 @@ longwire: a reverse proxy for WebSocket
 
 longwire                              demonstration on 127.0.0.1:8080 (--listen ADDR for another address)
 longwire -c FILE                      serve by an nginx configuration, in the foreground
-longwire --to HOST:PORT               a proxy without a file, on 127.0.0.1:8080 (--listen ADDR)
+longwire --to [HOST:]PORT             a proxy without a file, on 127.0.0.1:8080 (--listen ADDR)
 
   -c FILE        configuration file
   -t             test the configuration and exit
@@ -216,7 +216,9 @@ fn without_file(args: &Args, to: &str, tunnels: Arc<Tunnels>) -> Result<Outcome,
 
 /// The configuration that `--to` stands for.
 fn proxy_configuration(to: &str, listen: &str) -> Result<String, String> {
-    let to = if to.contains("://") { to.to_owned() } else { format!("http://{to}") };
+    let to =
+        if to.bytes().all(|byte| byte.is_ascii_digit()) { format!("127.0.0.1:{to}") } else { to.to_owned() };
+    let to = if to.contains("://") { to } else { format!("http://{to}") };
     if [&to, listen].iter().any(|text| text.contains(|c: char| c.is_whitespace() || "{};'\"$".contains(c))) {
         return Err(format!(
             "\"{to}\" and \"{listen}\" must be addresses, like localhost:3000 and 127.0.0.1:8080"
@@ -257,6 +259,7 @@ fn demonstrate(args: &Args, tunnels: Arc<Tunnels>) -> Result<Outcome, String> {
 }
 
 fn introduction(address: &str, configuration: &str) -> String {
+    let program = std::env::args().next().unwrap_or_else(|| "longwire".into());
     format!(
         "\
 Longwire demonstration. Open http://{address}/ in a browser: a WebSocket runs through the proxy to an echo backend
@@ -265,8 +268,8 @@ in this same program, and both of its ends are pinged every 2 s.
 Things to try:
   - press \"Fall silent for 90 s\" on the page: nginx would have cut the connection after 60 s
   - stop this process with Ctrl-C and look at the page: it gets a Close frame with a code, not a broken line
-  - put Longwire before an application of yours:  longwire --to localhost:3000
-  - or run the nginx configuration that you have: longwire -t -c /etc/nginx/nginx.conf
+  - put Longwire before an application of yours:  {program} --to localhost:3000
+  - or run the nginx configuration that you have: {program} -t -c /etc/nginx/nginx.conf
 
 The configuration in force:
 
@@ -314,6 +317,7 @@ mod tests {
     #[test]
     fn addresses_cannot_smuggle_directives() {
         assert!(proxy_configuration("localhost:3000", "127.0.0.1:1").is_ok());
+        assert!(proxy_configuration("3000", "127.0.0.1:1").unwrap().contains("http://127.0.0.1:3000;"));
         assert!(proxy_configuration("a; daemon on", "127.0.0.1:1").is_err());
         assert!(proxy_configuration("a", "127.0.0.1:1;").is_err());
     }

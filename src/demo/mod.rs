@@ -47,7 +47,7 @@ server {{
     location / {{
         proxy_pass http://{};
         proxy_set_header Host $http_host;
-        proxy_set_header X-Connection $connection;
+        access_log off;
     }}
     location /ws/ {{
         proxy_pass http://{};
