@@ -11,7 +11,7 @@ use tokio_rustls::{LazyConfigAcceptor, TlsStream};
 use crate::clock;
 use crate::http::{self, Service};
 use crate::log::Context;
-use crate::net::{Endpoint, Listener, Stream, bind};
+use crate::net::{Endpoint, Listener, Stream, bind, os_text};
 use crate::route::facts::{ConnectionFacts, Peer, TlsFacts};
 use crate::snapshot::{Binding, Site, Snapshot};
 use crate::tls::{Conn, Session};
@@ -33,14 +33,13 @@ pub struct BindError {
 
 impl std::fmt::Display for BindError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let code = self.source.raw_os_error().unwrap_or(0);
         let hint = match self.source.kind() {
             io::ErrorKind::AddrInUse => ": another program listens there already",
             io::ErrorKind::PermissionDenied => ": ports below 1024 need root or CAP_NET_BIND_SERVICE",
             io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
             _ => "",
         };
-        write!(f, "bind() to {} failed ({code}: {}){hint}", self.endpoint, self.source)
+        write!(f, "bind() to {} failed ({}){hint}", self.endpoint, os_text(&self.source))
     }
 }
 
@@ -86,7 +85,7 @@ async fn accept(listener: Listener, binding: Arc<Binding>, service: Arc<Service>
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                let message = format!("accept() on {} failed ({error})", binding.endpoint);
+                let message = format!("accept() on {} failed ({})", binding.endpoint, os_text(&error));
                 service.snapshot.logs.error(&[], Level::Crit, &Context::default(), message);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
@@ -121,7 +120,9 @@ async fn connection(
             Err(reason) => {
                 // As in nginx: what strangers do to a TLS port is no error of ours.
                 let message = format_args!("SSL handshake failed ({reason}) while SSL handshaking");
-                service.snapshot.logs.error(&[], Level::Info, &Context::connection(&facts), message);
+                let server = &service.snapshot.config.servers[site.default];
+                let log = &server.settings.error_log;
+                service.snapshot.logs.error(log, Level::Info, &Context::connection(&facts), message);
                 return;
             }
         },

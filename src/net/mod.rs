@@ -4,4 +4,4 @@ mod listen;
 mod stream;
 
 pub use listen::{Endpoint, Listener, Options, bind};
-pub use stream::{Stream, connect};
+pub use stream::{Stream, connect, os_text};

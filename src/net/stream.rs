@@ -37,6 +37,15 @@ pub async fn connect(to: &Endpoint, bind: Option<IpAddr>) -> io::Result<Stream> 
     }
 }
 
+/// An error of the system as nginx writes it: `111: Connection refused`.
+pub fn os_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    match error.raw_os_error() {
+        Some(code) => format!("{code}: {}", text.trim_end_matches(&format!(" (os error {code})"))),
+        None => text,
+    }
+}
+
 impl Stream {
     /// The socket itself, out of the runtime; it stays non-blocking.
     pub fn into_socket(self) -> io::Result<Socket> {

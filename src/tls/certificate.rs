@@ -14,6 +14,8 @@ use rustls::sign::CertifiedKey;
 pub struct CertificateError {
     /// The file at fault.
     pub path: PathBuf,
+    /// It is the key's file, not the certificate's.
+    pub in_key: bool,
     /// What is wrong with it.
     pub reason: String,
 }
@@ -26,7 +28,7 @@ impl fmt::Display for CertificateError {
 
 /// Reads a chain (leaf first) and its key, and checks that they belong together.
 pub fn load(chain: &Path, key: &Path) -> Result<Arc<CertifiedKey>, CertificateError> {
-    let fault = |path: &Path, reason: String| CertificateError { path: path.to_owned(), reason };
+    let fault = |path: &Path, reason| CertificateError { path: path.to_owned(), in_key: false, reason };
     let text = std::fs::read(chain)
         .map_err(|error| fault(chain, format!("cannot load the certificate: {error}")))?;
     let certificates = CertificateDer::pem_slice_iter(&text)
@@ -35,6 +37,8 @@ pub fn load(chain: &Path, key: &Path) -> Result<Arc<CertifiedKey>, CertificateEr
     if certificates.is_empty() {
         return Err(fault(chain, "no \"-----BEGIN CERTIFICATE-----\" in this file".into()));
     }
+    let chain_fault = fault;
+    let fault = |path: &Path, reason| CertificateError { in_key: true, ..chain_fault(path, reason) };
     let text = std::fs::read(key)
         .map_err(|error| fault(key, format!("cannot load the certificate key: {error}")))?;
     let private = PrivateKeyDer::from_pem_slice(&text)
@@ -45,7 +49,7 @@ pub fn load(chain: &Path, key: &Path) -> Result<Arc<CertifiedKey>, CertificateEr
                 fault(key, format!("this key does not belong to the certificate in {}", chain.display()))
             }
             rustls::Error::InvalidCertificate(error) => {
-                fault(chain, format!("the certificate does not parse: {error:?}"))
+                chain_fault(chain, format!("the certificate does not parse: {error:?}"))
             }
             error => fault(key, format!("the key cannot be used: {error}")),
         }
@@ -54,7 +58,7 @@ pub fn load(chain: &Path, key: &Path) -> Result<Arc<CertifiedKey>, CertificateEr
 
 /// The chain of a PEM file, for `proxy_ssl_trusted_certificate`.
 pub(super) fn load_roots(path: &Path) -> Result<rustls::RootCertStore, CertificateError> {
-    let fault = |reason: String| CertificateError { path: path.to_owned(), reason };
+    let fault = |reason: String| CertificateError { path: path.to_owned(), in_key: false, reason };
     let text = std::fs::read(path).map_err(|error| fault(format!("cannot load: {error}")))?;
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&text) {

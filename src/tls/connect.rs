@@ -44,7 +44,7 @@ pub fn connector(settings: &ProxySsl) -> Result<Connector, CertificateError> {
     if settings.protocols.tls12 {
         versions.push(&rustls::version::TLS12);
     }
-    let general = |reason: String| CertificateError { path: "proxy_ssl_*".into(), reason };
+    let general = |reason: String| CertificateError { path: "proxy_ssl_*".into(), in_key: false, reason };
     let verifier: Arc<dyn ServerCertVerifier> = match (&settings.trusted, settings.verify) {
         (Some(file), true) => {
             let roots = Arc::new(certificate::load_roots(&file.value)?);

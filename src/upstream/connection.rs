@@ -115,7 +115,8 @@ pub async fn open(
 ) -> Result<Connection, Fault> {
     let work = async {
         let fault = |stage, error: &dyn fmt::Display| Fault { stage, reason: error.to_string() };
-        let stream = net::connect(endpoint, bind).await.map_err(|e| fault(Stage::Connect, &e))?;
+        let stream =
+            net::connect(endpoint, bind).await.map_err(|e| fault(Stage::Connect, &net::os_text(&e)))?;
         if keepalive {
             stream.set_keepalive();
         }
