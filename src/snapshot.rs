@@ -118,18 +118,15 @@ impl Snapshot {
         self.groups.get(index).cloned()
     }
 
-    /// Writes a line about a request to the error logs in force; `upstream` is the URL of a backend.
+    /// Writes a line about a request to the error logs in force.
     pub fn log_request(
         &self,
         settings: &Settings,
         level: Level,
         facts: &Facts,
-        upstream: Option<&str>,
         message: std::fmt::Arguments<'_>,
     ) {
-        let context = Context::request(facts);
-        let context = upstream.map_or(context, |url| context.upstream(url));
-        self.logs.error(&settings.error_log, level, &context, message);
+        self.logs.error(&settings.error_log, level, &Context::request(facts), message);
     }
 }
 
@@ -287,7 +284,7 @@ fn server_offer(
         match tls::load(&pair.chain.value, &pair.key.value) {
             Ok(certificate) => certificates.push(certificate),
             Err(error) => {
-                let span = if error.path == pair.key.value { pair.key.span } else { pair.chain.span };
+                let span = if error.in_key { pair.key.span } else { pair.chain.span };
                 faults.push(fault(Severity::Error, span, error.to_string(), Vec::new()));
             }
         }

@@ -26,6 +26,8 @@ pub(super) struct Epilogue {
     started_us: u64,
     started_unix_us: u64,
     request_length: u64,
+    /// Bytes of the 101.
+    head_sent: u64,
     opened_us: u64,
 }
 
@@ -33,6 +35,7 @@ impl Epilogue {
     /// Keeps of a journal what the end will need; `opened_us`: when the tunnel opened.
     pub(super) fn new(journal: Journal, opened_us: u64) -> Epilogue {
         let service = journal.service().clone();
+        let head_sent = journal.sent();
         let settings = journal.settings().clone();
         let snapshot = &service.snapshot;
         let formats = &snapshot.config.log_formats;
@@ -49,6 +52,7 @@ impl Epilogue {
             started_us: facts.started_us,
             started_unix_us: facts.started_unix_us,
             request_length: facts.request_length,
+            head_sent,
             opened_us,
             service,
             settings,
@@ -109,9 +113,10 @@ impl Epilogue {
             request_length: self.request_length + stats.client.bytes,
             proxy_host: String::new(),
             proxy_port: String::new(),
+            upstream: String::new(),
             outcome: Outcome {
                 status: 101,
-                bytes_sent: stats.backend.bytes,
+                bytes_sent: self.head_sent + stats.backend.bytes,
                 body_bytes_sent: stats.backend.bytes,
                 completed: true,
                 now_us: clock::now_us(),

@@ -1,7 +1,7 @@
 //! One request: from its facts to an answer, by way of server, location, action and error pages.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
@@ -62,11 +62,18 @@ pub(super) struct Exchange {
     pub(super) websocket: bool,
     /// It did so when it came in.
     handshake: bool,
-    /// The error log knows why it failed.
-    pub(super) explained: AtomicBool,
+    /// Why its handshake will have failed, unless something else comes of it.
+    fault: Mutex<Option<Fault>>,
     /// Its connection ends with the answer.
     last: bool,
     sent_before: u64,
+}
+
+/// Why there is no WebSocket.
+struct Fault {
+    /// Who has to act: client, backend or configuration.
+    of: &'static str,
+    reason: String,
 }
 
 /// What a place made of the request.
@@ -105,7 +112,7 @@ pub(super) async fn serve(
     let step = match fault {
         None => exchange.run(&snapshot, server).await,
         Some(reason) => {
-            exchange.log(Level::Error, format_args!("{reason}"));
+            exchange.trouble("client", format_args!("{reason}"));
             exchange.last = true;
             exchange.page(400, None)
         }
@@ -119,9 +126,12 @@ struct Begun(Option<Exchange>);
 impl Drop for Begun {
     fn drop(&mut self) {
         let Some(mut exchange) = self.0.take() else { return };
-        match exchange.handshake {
-            true => exchange.handshake_failed("client", format_args!("it left before the answer")),
-            false => exchange.log(Level::Info, format_args!("client prematurely closed connection")),
+        let waited = (clock::now_us() - exchange.facts.started_us) / 1000;
+        if exchange.handshake {
+            exchange.blame("client", format_args!("it left after {waited} ms without an answer"));
+            exchange.tell_fault();
+        } else {
+            exchange.log(Level::Info, format_args!("client prematurely closed connection after {waited} ms"));
         }
         exchange.facts.outcome.status = 499;
         exchange.journal().write();
@@ -179,6 +189,7 @@ impl Exchange {
             request_length: head as u64,
             proxy_host: String::new(),
             proxy_port: String::new(),
+            upstream: String::new(),
             outcome: Outcome { now_us: now, ..Outcome::default() },
         };
         let settings = server.settings.clone();
@@ -193,7 +204,7 @@ impl Exchange {
             body: Some(incoming),
             request_progress: Arc::default(),
             answer_progress: Arc::default(),
-            explained: AtomicBool::new(false),
+            fault: Mutex::default(),
             upgrade,
             extensions: parts.extensions,
             websocket,
@@ -278,6 +289,10 @@ impl Exchange {
 
     async fn visit(&mut self, snapshot: &Snapshot, server: &Server, place: Place) -> Step {
         if self.plain_on_tls() {
+            self.blame(
+                "client",
+                format_args!("it spoke plain HTTP to a port for TLS: use wss:// or https://"),
+            );
             return Step::Status(497, None);
         }
         if matches!(self.facts.method.as_str(), "CONNECT" | "TRACE") && matches!(place, Place::Start) {
@@ -297,6 +312,14 @@ impl Exchange {
         self.settings = chosen.location.settings.clone();
         self.facts.capture(chosen.captures.clone());
         if chosen.how == How::Slash {
+            let place = chosen.redirect("");
+            self.blame(
+                "configuration",
+                format_args!(
+                    "it was answered 301 to \"{place}\", and WebSocket clients do not follow redirects: \
+                     ask for that path, or write the location without its last slash"
+                ),
+            );
             return self.answered(answer::slash_redirect(&chosen, &self.scope()));
         }
         if chosen.location.internal && matches!(place, Place::Start) {
@@ -316,15 +339,10 @@ impl Exchange {
             (Action::Proxy(pass), Some(chosen)) => self.pass(snapshot, chosen, pass).await,
             (Action::Proxy(_), None) => Step::Status(500, None),
             (Action::Return(rule), _) => {
-                if self.websocket {
-                    self.handshake_failed(
-                        "configuration",
-                        format_args!(
-                            "\"return {}\" answers at this place, nothing is proxied here",
-                            rule.code
-                        ),
-                    );
-                }
+                self.blame(
+                    "configuration",
+                    format_args!("\"return {}\" answers at this place, nothing is proxied here", rule.code),
+                );
                 let reply = answer::answer(rule, &self.settings, &self.scope());
                 self.answered(reply)
             }
@@ -337,13 +355,8 @@ impl Exchange {
     }
 
     fn nothing_here(&mut self) -> Step {
-        if self.websocket {
-            let uri = self.facts.uri.clone();
-            self.handshake_failed(
-                "configuration",
-                format_args!("no location with a proxy_pass matches \"{uri}\""),
-            );
-        }
+        let uri = &self.facts.uri;
+        self.blame("configuration", format_args!("no location with a proxy_pass matches \"{uri}\""));
         Step::Status(404, None)
     }
 
@@ -366,8 +379,8 @@ impl Exchange {
         let length: u64 = length.and_then(|v| v.to_str().ok()?.parse().ok()).unwrap_or(0);
         match self.settings.client_max_body_size {
             Some(limit) if length > limit => {
-                self.log(
-                    Level::Error,
+                self.trouble(
+                    "client",
                     format_args!("client intended to send too large body: {length} bytes (client_max_body_size {limit})"),
                 );
                 Err(413)
@@ -392,32 +405,65 @@ impl Exchange {
 
     /// Writes to the error log of this place.
     pub(super) fn log(&self, level: Level, message: std::fmt::Arguments<'_>) {
-        self.service.snapshot.log_request(&self.settings, level, &self.facts, None, message);
+        self.service.snapshot.log_request(&self.settings, level, &self.facts, message);
     }
 
-    /// Says why there is no WebSocket, and whose fault that is.
-    pub(super) fn handshake_failed(&self, fault_of: &str, reason: std::fmt::Arguments<'_>) {
-        self.explained.store(true, Relaxed);
-        self.log(Level::Error, format_args!("WebSocket handshake failed, fault of the {fault_of}: {reason}"));
+    /// Says what went wrong, and who has to act: `client`, `backend` or `configuration`. Of a handshake that is kept
+    /// for the one line that tells why it failed.
+    pub(super) fn trouble(&self, of: &'static str, message: std::fmt::Arguments<'_>) {
+        match self.handshake {
+            true => self.blame(of, message),
+            false => self.log(Level::Error, message),
+        }
+    }
+
+    /// Notes why there will be no WebSocket, if one was asked for.
+    pub(super) fn blame(&self, of: &'static str, reason: std::fmt::Arguments<'_>) {
+        if self.handshake {
+            self.overcome();
+            *self.lock_fault() = Some(Fault { of, reason: reason.to_string() });
+        }
+    }
+
+    /// What was noted is not the end: something else is tried.
+    pub(super) fn overcome(&self) {
+        if let Some(fault) = self.lock_fault().take() {
+            self.log(Level::Error, format_args!("{}; something else is tried", fault.reason));
+        }
+    }
+
+    /// There is no WebSocket: says why, and whose fault that is.
+    fn tell_fault(&self) {
+        if let Some(Fault { of, reason }) = self.lock_fault().take() {
+            self.log(Level::Error, format_args!("WebSocket handshake failed, fault of the {of}: {reason}"));
+        }
+    }
+
+    fn lock_fault(&self) -> MutexGuard<'_, Option<Fault>> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts on the answer what the connection needs, and has it logged once it is out.
     fn finish(mut self, step: Step) -> Result<Response<Body>, Unanswered> {
         let mut response = match step {
             Step::Response(response) => response,
-            Step::Switching(switch) => return Ok(switch.start(self.journal())),
+            Step::Switching(switch) => {
+                self.overcome();
+                return Ok(switch.start(self.journal()));
+            }
             Step::Status(status, location) => self.built_in(status, location),
             Step::Close => {
+                self.tell_fault();
                 self.facts.outcome.status = 444;
                 self.journal().write();
                 return Err(Unanswered);
             }
         };
-        if self.handshake && !self.explained.load(Relaxed) {
+        if self.lock_fault().is_none() {
             let status = response.status().as_u16();
-            let fault_of = if matches!(status, 400 | 413 | 497) { "client" } else { "configuration" };
-            self.handshake_failed(fault_of, format_args!("it was answered {status}"));
+            self.blame("configuration", format_args!("it was answered {status} here, not by a backend"));
         }
+        self.tell_fault();
         let settings = self.settings.clone();
         let unread = self.body.as_ref().is_some_and(|b| !http_body::Body::is_end_stream(b));
         let last = self.last

@@ -7,6 +7,8 @@
 use httparse::{EMPTY_HEADER, Request, Status};
 use longwire_wire::handshake::is_websocket_upgrade;
 
+/// The first byte of a TLS connection: a record of the handshake.
+const TLS_HANDSHAKE: u8 = 22;
 /// Most header lines of one head.
 pub(super) const MAX_HEADERS: usize = 128;
 
@@ -119,6 +121,12 @@ impl Framing {
 
     /// Takes what belongs to the head; gives back what follows it.
     fn feed_head<'b>(&mut self, mut head: Vec<u8>, bytes: &'b [u8]) -> Result<&'b [u8], Refusal> {
+        if head.is_empty() && bytes.first() == Some(&TLS_HANDSHAKE) {
+            return Err(Refusal {
+                status: 400,
+                reason: "client spoke TLS to a port without it: is \"ssl\" missing in the \"listen\", or is it http:// or ws:// here?",
+            });
+        }
         let before = head.len();
         let room = self.max_head.saturating_sub(before);
         head.extend_from_slice(&bytes[..bytes.len().min(room)]);
@@ -309,6 +317,7 @@ mod tests {
             ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 400),
             ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400),
             ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+            ("\u{16}\u{3}\u{1}", 400),
             (long.as_str(), 414),
             (large.as_str(), 431),
             (many.as_str(), 431),

@@ -40,11 +40,11 @@ fn lookup<'a>(headers: &'a HeaderMap) -> impl Fn(&'static str) -> Vec<&'a [u8]> 
 pub(super) fn refuse(x: &mut Exchange) -> Option<Step> {
     let has_body = x.body.as_ref().is_some_and(|b| !http_body::Body::is_end_stream(b));
     if has_body {
-        x.handshake_failed("client", format_args!("the request has a body"));
+        x.blame("client", format_args!("the request has a body"));
         return Some(Step::Status(400, None));
     }
     let fault = check_request(&x.facts.method, x.facts.minor_version, lookup(&x.facts.headers)).err()?;
-    x.handshake_failed("client", format_args!("{fault}"));
+    x.blame("client", format_args!("{fault}"));
     let RequestFault::Version(_) = fault else { return Some(Step::Status(400, None)) };
     let step = x.page(426, None);
     Some(match step {
@@ -62,7 +62,7 @@ pub(super) fn refuse(x: &mut Exchange) -> Option<Step> {
 pub(super) fn explain(x: &Exchange, response: &Response<Incoming>, asked: bool) {
     let status = response.status().as_u16();
     if !asked {
-        return x.handshake_failed(
+        return x.blame(
             "configuration",
             format_args!("\"proxy_set_header Upgrade \"\"\" keeps the upgrade from the backend, which answered {status}"),
         );
@@ -76,7 +76,7 @@ pub(super) fn explain(x: &Exchange, response: &Response<Incoming>, asked: bool) 
         400 | 426 => ": it did not like the handshake; compare with one sent to it directly".to_owned(),
         _ => String::new(),
     };
-    x.handshake_failed("backend", format_args!("it answered {status} instead of 101{hint}"));
+    x.blame("backend", format_args!("it answered {status} instead of 101{hint}"));
 }
 
 /// Checks a 101 and prepares the switch.
@@ -99,7 +99,7 @@ pub(super) fn conclude(
         (Ok(negotiated), Some(client)) => (negotiated, client),
         (Ok(_), None) => return Step::Status(400, None),
         (Err(reason), _) => {
-            x.handshake_failed("backend", format_args!("{reason}"));
+            x.blame("backend", format_args!("{reason}"));
             return Step::Status(502, None);
         }
     };

@@ -42,6 +42,11 @@ impl Journal {
         self.body_sent.clone()
     }
 
+    /// Bytes of this answer on the socket so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.shared.sent.load(Relaxed).saturating_sub(self.sent_before)
+    }
+
     /// The settings in force.
     pub(super) fn settings(&self) -> &Arc<Settings> {
         &self.settings
@@ -60,11 +65,12 @@ impl Journal {
 
     /// Writes the line.
     pub(super) fn write(mut self) {
+        let sent = self.sent();
         let outcome = &mut self.facts.outcome;
         outcome.now_us = clock::now_us();
         outcome.completed = true;
         if outcome.tunnel.is_none() {
-            outcome.bytes_sent = self.shared.sent.load(Relaxed).saturating_sub(self.sent_before);
+            outcome.bytes_sent = sent;
             outcome.body_bytes_sent = self.body_sent.load(Relaxed);
             self.tell_of_answer();
         }
@@ -93,7 +99,7 @@ impl Journal {
 
     /// Writes to the error log.
     pub(super) fn log(&self, level: Level, message: std::fmt::Arguments<'_>) {
-        self.service.snapshot.log_request(&self.settings, level, &self.facts, None, message);
+        self.service.snapshot.log_request(&self.settings, level, &self.facts, message);
     }
 }
 

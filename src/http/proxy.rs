@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use longwire_conf::model::{Level, Location, ProxyPass, ProxyTarget};
+use longwire_conf::model::{Location, ProxyPass, ProxyTarget};
 
 use super::body::{self, Passed, Progress};
 use super::exchange::{Exchange, Step};
@@ -30,6 +30,14 @@ struct Route {
     https: bool,
     uri: String,
     host: String,
+}
+
+impl Route {
+    /// Where a request goes by way of a server, for the error log.
+    fn url(&self, server: impl std::fmt::Display) -> String {
+        let scheme = if self.https { "https" } else { "http" };
+        format!("{scheme}://{server}{}", self.uri)
+    }
 }
 
 /// A request made ready; a new hyper request is built from it for each try.
@@ -61,7 +69,10 @@ pub(super) async fn pass(
         return step;
     }
     if x.has_lost_its_body() {
-        x.log(Level::Error, format_args!("the request body went to another backend already and is gone"));
+        x.trouble(
+            "configuration",
+            format_args!("the request body went to another backend already and is gone"),
+        );
         return Step::Status(502, None);
     }
     let route = match route(x, snapshot, how, pass).await {
@@ -105,7 +116,7 @@ async fn route(x: &mut Exchange, snapshot: &Snapshot, how: How, pass: &ProxyPass
             let value = x.scope().render(template);
             let destination = Destination::parse(&value).map_err(|fault| {
                 let value = String::from_utf8_lossy(&value).into_owned();
-                x.log(Level::Error, format_args!("proxy_pass {}: {fault} in \"{value}\"", pass.text));
+                x.trouble("configuration", format_args!("proxy_pass {}: {fault} in \"{value}\"", pass.text));
                 500_u16
             })?;
             x.facts.proxy_host = destination.proxy_host();
@@ -139,7 +150,7 @@ async fn find_group(x: &Exchange, snapshot: &Snapshot, to: &Destination) -> Resu
             match found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(found) => found.map(Endpoint::Tcp).collect(),
                 Err(error) => {
-                    x.log(Level::Error, format_args!("{} could not be resolved ({error})", to.host));
+                    x.trouble("configuration", format_args!("{} could not be resolved ({error})", to.host));
                     return Err(502);
                 }
             }
@@ -167,7 +178,7 @@ fn outgoing(x: &mut Exchange, route: &Route) -> Result<Outgoing, u16> {
     let method = x.settings.proxy_method.as_ref().map(|template| x.scope().render(template));
     let method = method.unwrap_or_else(|| x.method.clone().into_bytes());
     let fault = |what: &str, error: &dyn std::fmt::Display| {
-        x.log(Level::Error, format_args!("the {what} for the backend is not valid: {error}"));
+        x.trouble("configuration", format_args!("the {what} for the backend is not valid: {error}"));
         500_u16
     };
     Ok(Outgoing {
@@ -199,11 +210,14 @@ async fn attempts(
     loop {
         let Some(server) = route.group.pick(&tried) else {
             if tried.is_empty() {
-                x.log_upstream(route, None, format_args!("no live upstreams while connecting to upstream"));
+                x.facts.upstream = route.url(&route.group.name);
+                x.trouble("backend", format_args!("no live upstreams while connecting to upstream"));
             }
             return Err(status);
         };
         tried.push(server);
+        x.overcome();
+        x.facts.upstream = route.url(&route.group.servers[server].endpoint);
         let security_key =
             security.as_ref().map(|s| (s.name.clone(), Arc::as_ptr(&x.settings.proxy_ssl) as usize));
         let lease = Lease { server, security: security_key, bind };
@@ -241,7 +255,7 @@ async fn attempts(
                 x.last_try().status = status;
                 x.last_try().response_us = Some(clock::now_us() - begun);
                 route.group.failed(server);
-                x.log_upstream(route, Some(endpoint), format_args!("{fault} while connecting to upstream"));
+                x.trouble("backend", format_args!("{fault} while connecting to upstream"));
                 continue;
             }
         };
@@ -340,20 +354,20 @@ async fn one_try(
         }
     };
     if x.request_progress.too_large.load(Relaxed) {
-        x.log(Level::Error, format_args!("client intended to send too large chunked body"));
+        x.trouble("client", format_args!("client intended to send too large chunked body"));
         return Err(Failure::Status(413));
     }
     if x.request_progress.broken.load(Relaxed) {
-        x.log(Level::Error, format_args!("client sent an invalid request body, or left in the middle of it"));
+        x.trouble("client", format_args!("client sent an invalid request body, or left in the middle of it"));
         return Err(Failure::Status(400));
     }
     if x.request_progress.timed_out.load(Relaxed) {
-        x.log(Level::Error, format_args!("client timed out while sending the request body"));
+        x.trouble("client", format_args!("client timed out while sending the request body"));
         return Err(Failure::Status(408));
     }
     route.group.failed(server);
     x.last_try().status = status;
-    x.log_upstream(route, Some(&endpoint), format_args!("{reason}"));
+    x.trouble("backend", format_args!("{reason}"));
     Err(Failure::Status(status))
 }
 
@@ -472,20 +486,5 @@ impl Exchange {
         }
         let last = tries.len() - 1;
         &mut tries[last]
-    }
-
-    fn log_upstream(&self, route: &Route, endpoint: Option<&Endpoint>, message: std::fmt::Arguments<'_>) {
-        let scheme = if route.https { "https" } else { "http" };
-        let place = endpoint.map_or_else(|| route.group.name.clone(), ToString::to_string);
-        let url = format!("{scheme}://{place}{}", route.uri);
-        let log = |message| {
-            self.service.snapshot.log_request(&self.settings, Level::Error, &self.facts, Some(&url), message);
-        };
-        if self.websocket {
-            self.explained.store(true, Relaxed);
-            log(format_args!("WebSocket handshake failed, fault of the backend: {message}"));
-        } else {
-            log(message);
-        }
     }
 }

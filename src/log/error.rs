@@ -15,7 +15,6 @@ use crate::route::variables::{address, request_line};
 pub struct Context<'a> {
     connection: Option<&'a ConnectionFacts>,
     request: Option<&'a Facts>,
-    upstream: Option<&'a str>,
     frozen: Option<&'a Frozen>,
 }
 
@@ -49,11 +48,6 @@ impl<'a> Context<'a> {
         // Writing to a string cannot fail.
         let _ = write_tail(&mut Clean { line: &mut tail, quoted: false }, self);
         Frozen { serial: self.connection.map_or(0, |connection| connection.serial), tail: tail.into() }
-    }
-
-    /// The same, at a backend: its URL, `http://127.0.0.1:3000/ws`.
-    pub fn upstream(self, url: &'a str) -> Context<'a> {
-        Context { upstream: Some(url), ..self }
     }
 }
 
@@ -97,8 +91,8 @@ fn write_tail(line: &mut Clean<'_>, context: &Context<'_>) -> fmt::Result {
         write!(line, ", server: {}", facts.server_name)?;
         line.field("request", request_line(facts).as_bytes())?;
     }
-    if let Some(url) = context.upstream {
-        line.field("upstream", url.as_bytes())?;
+    if let Some(facts) = context.request.filter(|facts| !facts.upstream.is_empty()) {
+        line.field("upstream", facts.upstream.as_bytes())?;
     }
     let headers = context.request.map(|facts| &facts.headers);
     for (field, header) in [("host", http::header::HOST), ("referrer", http::header::REFERER)] {
@@ -175,13 +169,14 @@ mod tests {
 
     #[test]
     fn lines_say_what_is_known() {
-        let facts = facts("/ws?a=\"b\"");
+        let mut facts = facts("/ws?a=\"b\"");
+        facts.upstream = "http://127.0.0.1:3000/ws".to_owned();
         let client = "client: 192.0.2.7";
         let table = [
             (Context::default(), "[notice] PID: message\n".to_owned()),
             (Context::connection(&facts.connection), format!("[notice] PID: *12 message, {client}\n")),
             (
-                Context::request(&facts).upstream("http://127.0.0.1:3000/ws"),
+                Context::request(&facts),
                 format!(
                     "[notice] PID: *12 message, {client}, server: first.example.com, \
                      request: \"GET /ws?a=\\x22b\\x22 HTTP/1.1\", upstream: \"http://127.0.0.1:3000/ws\", \

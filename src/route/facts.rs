@@ -87,6 +87,8 @@ pub struct Facts {
     pub proxy_host: String,
     /// Port of `proxy_pass`.
     pub proxy_port: String,
+    /// URL at the backend that was tried last, for the error log.
+    pub upstream: String,
     /// What came of it so far.
     pub outcome: Outcome,
 }

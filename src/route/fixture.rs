@@ -104,6 +104,7 @@ pub(crate) fn facts(target: &str) -> Facts {
         request_length: 99,
         proxy_host: "backend:3000".to_owned(),
         proxy_port: "3000".to_owned(),
+        upstream: String::new(),
         outcome: Outcome { now_us: 2_003_999, ..Outcome::default() },
     }
 }
