@@ -33,7 +33,12 @@ pub fn client_headers(
     mut headers: HeaderMap,
 ) -> HeaderMap {
     let settings = &location.settings;
+    let upgrade = headers.get(header::UPGRADE).cloned();
     remove_hop_by_hop(&mut headers);
+    // A 426 says what it wants (RFC 9110, section 15.5.22).
+    if let Some(upgrade) = upgrade.filter(|_| status == 426) {
+        headers.insert(header::UPGRADE, upgrade);
+    }
     let passed = |name: &str| settings.proxy_pass_header.iter().any(|known| known.eq_ignore_ascii_case(name));
     let hidden = settings.proxy_hide_header.iter().map(String::as_str).chain(HIDDEN);
     for name in hidden.filter(|name| !passed(name)) {
