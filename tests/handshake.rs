@@ -362,3 +362,94 @@ fn a_backend_may_speak_tls() {
         assert_eq!(client.read_frame().text(), "and back");
     }
 }
+
+/// A server that is dead beside one that takes the handshake is told of, but not as a handshake that failed.
+#[test]
+fn a_handshake_that_another_server_took_has_not_failed() {
+    let backend = Backend::new();
+    let dead = support::backend::nobody();
+    let group = format!("upstream pair {{ server {dead}; server {}; }}", backend.addr());
+    let longwire = Longwire::start(&format!(
+        "{group}\nserver {{ listen 127.0.0.1:0; location / {{ proxy_pass http://pair; }} }}"
+    ));
+    let mut client = Conn::knock(longwire.addr(), "");
+    let (_server, _) = backend.tunnel();
+    client.expect_tunnel();
+    let opened = longwire.wait_log(&["tunnel opened"]);
+    assert!(opened.contains(&format!("upstream: \"http://{}/\"", backend.addr())), "{opened}");
+    let log = longwire.log();
+    assert!(log.contains("something else is tried, client: 127.0.0.1"), "{log}");
+    assert!(log.contains(&format!("upstream: \"http://{dead}/\"")), "{log}");
+    assert!(!log.contains("handshake failed"), "{log}");
+}
+
+/// One line for a handshake that failed, with the backend that was asked, also where several were.
+#[test]
+fn a_failed_handshake_has_one_line() {
+    let dead = [support::backend::nobody(), support::backend::nobody()];
+    let group = format!("upstream pair {{ server {}; server {}; }}", dead[0], dead[1]);
+    let longwire = Longwire::start(&format!(
+        "{group}\nserver {{ listen 127.0.0.1:0; location / {{ proxy_pass http://pair; }} }}"
+    ));
+    let mut client = Conn::knock(longwire.addr(), "");
+    assert_eq!(client.read_head().status(), 502);
+    let line = longwire.wait_log(&[
+        "handshake failed",
+        "fault of the backend",
+        "connect() failed (111: Connection refused)",
+    ]);
+    assert!(dead.iter().any(|d| line.contains(&format!("upstream: \"http://{d}/\""))), "{line}");
+    assert_eq!(longwire.log().matches("handshake failed").count(), 1, "{}", longwire.log());
+}
+
+/// What people do wrong most often is told in words that help.
+#[test]
+fn frequent_mistakes_are_explained() {
+    let longwire = Longwire::start(
+        "server { listen 127.0.0.1:0; location /ws/ { proxy_pass http://127.0.0.1:9; } location /no { return 204; } }",
+    );
+    for (path, status, words) in [
+        ("/ws", 301, ["fault of the configuration", "301 to \"/ws/\"", "do not follow redirects"]),
+        ("/no", 204, ["fault of the configuration", "\"return 204\"", "nothing is proxied"]),
+        ("/x", 404, ["fault of the configuration", "no location", "\"/x\""]),
+    ] {
+        let mut client = Conn::connect(longwire.addr());
+        client.send(upgrade_request(path, ""));
+        assert_eq!(client.read_head().status(), status, "{path}");
+        longwire.wait_log(&words);
+    }
+    let mut client = Conn::connect(longwire.addr());
+    client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03");
+    assert_eq!(client.read_head().status(), 400);
+    longwire.wait_log(&["client spoke TLS to a port without it"]);
+}
+
+/// A plain request to a TLS port is told as what it is, and a TLS handshake that fails is in the server's own log.
+#[test]
+fn mistakes_with_tls_are_explained() {
+    let longwire = Longwire::start(
+        "http { error_log stderr info; server { listen 127.0.0.1:0 ssl; location / { proxy_pass http://127.0.0.1:9; } } } events {}",
+    );
+    let mut client = Conn::knock(longwire.addr(), "");
+    assert_eq!(client.read_head().status(), 400);
+    longwire.wait_log(&["fault of the client", "plain HTTP to a port for TLS", "wss://"]);
+    let mut client = Conn::connect(longwire.addr());
+    client.send(b"\x16\x03\x01\x00\x02\x01\x00");
+    client.end_sending();
+    longwire.wait_log(&["[info]", "SSL handshake failed"]);
+}
+
+/// A backend's 426 says what it wants; other answers lose what belongs to the hop.
+#[test]
+fn a_426_keeps_its_upgrade() {
+    for (status, kept) in [("426 Upgrade Required", true), ("400 Bad Request", false)] {
+        let backend = Backend::new();
+        let longwire = Longwire::start(&site(backend.addr(), ""));
+        let mut client = Conn::knock(longwire.addr(), "");
+        let (mut server, _) = backend.request();
+        server.send(format!(
+            "HTTP/1.1 {status}\r\nUpgrade: websocket\r\nConnection: upgrade\r\nContent-Length: 0\r\n\r\n"
+        ));
+        assert_eq!(client.read_head().has("upgrade"), kept, "{status}");
+    }
+}

@@ -206,3 +206,15 @@ fn worker_shutdown_timeout_counts_from_the_first_signal() {
         }
     });
 }
+
+/// A tunnel that did not answer its Close in time has its lines in the logs as well.
+#[test]
+fn a_tunnel_that_is_cut_is_told_of() {
+    let (mut longwire, client, server) = with_tunnel("", "");
+    longwire.signal(Signal::SIGTERM);
+    // Neither end answers the Close frames.
+    assert_eq!(longwire.wait_exit(WAIT).code(), Some(0));
+    let log = longwire.log();
+    assert!(log.contains("tunnels that are cut: 1") && log.contains("tunnel ended by the proxy"), "{log}");
+    drop((client, server));
+}
