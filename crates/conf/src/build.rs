@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::Frame;
 use crate::diagnostic::{Diagnostic, MAX_FINDINGS, Severity};
 use crate::directives::{self, Class, Context, Entry};
 use crate::level::Level;
@@ -27,6 +28,8 @@ pub(crate) struct Builder<'a> {
     pub(crate) diagnostics: Vec<Diagnostic>,
     /// Names that may be used before they are defined.
     pub(crate) names: Names,
+    /// Whether the file is the inside of `http {}`.
+    pub(crate) frame: Frame,
     /// The block being read.
     pub(crate) context: Context,
     /// Settings typed in it.
@@ -56,6 +59,7 @@ impl<'a> Builder<'a> {
             folder,
             names,
             diagnostics: Vec::new(),
+            frame: Frame::Whole,
             context: Context::Main,
             level: Level::default(),
             enclosing: Vec::new(),
@@ -72,6 +76,15 @@ impl<'a> Builder<'a> {
     pub(crate) fn report(&mut self, diagnostic: Diagnostic) {
         self.errors += usize::from(diagnostic.severity == Severity::Error);
         self.diagnostics.push(diagnostic);
+    }
+
+    /// Whether something is wrong at or behind a place in its file, as far as is known: what is missing there may
+    /// only be missing for that.
+    pub(crate) fn has_errors_from(&self, place: Span) -> bool {
+        self.diagnostics
+            .iter()
+            .filter(|found| found.severity == Severity::Error)
+            .any(|found| found.span.is_some_and(|span| span.file == place.file && span.start >= place.start))
     }
 
     /// Takes a finding that inheritance may bring up several times.
@@ -135,21 +148,29 @@ impl<'a> Builder<'a> {
             return self.report(directives::suggest::unknown(directive, self.context));
         };
         if let Class::Refused = entry.class {
-            if matches!(directive.args.as_slice(), [word] if word.value == "off") {
-                return self.without_effect(
-                    &directive.name.value,
-                    directive.span,
-                    "\"off\" is how it is here",
-                );
+            let reason = match directive.args.as_slice() {
+                [word] if word.value == "off" => Some("\"off\" is how it is here"),
+                [word] if word.value == "0" => Some("no limit is how it is here"),
+                _ => None,
+            };
+            if let Some(reason) = reason {
+                return self.without_effect(&directive.name.value, directive.span, reason);
             }
             return self.report(refusal(directive, entry));
         }
         if !entry.contexts.contains(&self.context) {
-            return self.report(directives::suggest::misplaced(directive, entry, self.context));
+            let mistake = directives::suggest::misplaced(directive, entry, self.context);
+            let Some(help) = directives::suggest::frame(entry, self.context, &self.frame) else {
+                return self.report(mistake);
+            };
+            // The first says it for all.
+            self.frame = Frame::Whole;
+            return self.report(mistake.help(help));
         }
         if let Some(mistake) = wrong_shape(directive, entry) {
-            return self.report(mistake);
+            return self.report(self.ran_on(directive).unwrap_or(mistake));
         }
+        self.swallowed_lines(directive);
         match entry.class {
             Class::Implemented(set) => {
                 if !entry.repeats && self.is_duplicate(directive, entry) {
@@ -161,6 +182,41 @@ impl<'a> Builder<'a> {
                 self.without_effect(&directive.name.value, directive.span, entry.text)
             }
         }
+    }
+
+    /// A quoted word over several lines in a directive whose arguments make no sense: its quote was probably meant to
+    /// end before.
+    fn ran_on(&self, directive: &Directive) -> Option<Diagnostic> {
+        let is_long = |word: &&Word| word.quoted && self.sources.text(word.span).contains('\n');
+        let word = directive.args.iter().find(is_long)?;
+        let message = format!("invalid number of arguments in \"{}\" directive", directive.name.value);
+        Some(Diagnostic::error(word.span, message).label(self.opened_and_closed(word)).help(QUOTE_HELP))
+    }
+
+    /// A quoted word that has taken in lines which look like directives, although all is well without them.
+    fn swallowed_lines(&mut self, directive: &Directive) {
+        let takes_in = |word: &&Word| {
+            let text = self.sources.text(word.span);
+            let mut lines = text.lines();
+            let ends_line = |line: &str| line.trim_end().ends_with(';');
+            let is_directive = |line: &str| {
+                let (name, rest) = line.trim().split_once([' ', '\t']).unwrap_or(("", ""));
+                !rest.is_empty() && directives::is_name(name, true)
+            };
+            word.quoted && lines.next().is_some_and(ends_line) && lines.any(is_directive)
+        };
+        if let Some(word) = directive.args.iter().find(takes_in) {
+            let message = "a quoted value has lines in it that look like directives";
+            let warning = Diagnostic::warning(word.span, message).label(self.opened_and_closed(word));
+            self.report(warning.help(QUOTE_HELP));
+        }
+    }
+
+    /// From which line to which a quoted word runs.
+    fn opened_and_closed(&self, word: &Word) -> String {
+        let (_, first, _) = self.sources.locate(word.span);
+        let last = first + self.sources.text(word.span).matches('\n').count();
+        format!("the quote that opens in line {first} runs on to line {last}")
     }
 
     fn is_duplicate(&mut self, directive: &Directive, entry: &Entry) -> bool {
@@ -313,6 +369,9 @@ impl<'a> Builder<'a> {
         Spanned { value: self.folder.join(&word.value), span: word.span }
     }
 }
+
+/// What is to be done about a quote that runs on.
+pub(crate) const QUOTE_HELP: &str = "if the value should end in its first line, a quote is missing there";
 
 const TIME_HELP: &str =
     "write seconds, or numbers with units from large to small: \"60s\", \"1h30m\", \"500ms\", \"7d\"";

@@ -198,6 +198,8 @@ pub(crate) struct Level {
     pub(crate) names: Vec<Spanned<ServerName>>,
     /// Whether it is a location for an error page that would be a file.
     pub(crate) is_page: bool,
+    /// Named locations that error pages lead to.
+    pub(crate) named_pages: Vec<Spanned<String>>,
     /// What a location matches.
     pub(crate) matcher: Option<Matcher>,
     /// `internal`.

@@ -59,12 +59,13 @@ pub struct Loaded {
 pub fn load(reader: &dyn Reader, input: Input<'_>) -> Loaded {
     let folder = input.file.parent().unwrap_or(Path::new(""));
     let mut parser = tree::Parser::new(reader, folder);
-    let mut tree = inside_http(parser.file(input.file));
+    let (mut tree, frame) = inside_http(parser.file(input.file));
     if let Some(globals) = input.globals {
         tree.extend(parser.text(Path::new("-g"), globals.as_bytes().to_vec(), ""));
     }
     let mut builder = Builder::new(&parser.sources, input.prefix, folder, Names::collect(&tree));
     builder.diagnostics.append(&mut parser.diagnostics);
+    builder.frame = frame;
     builder.config.log_formats.push(directives::combined());
     builder.walk(&tree);
     resolve::servers(&mut builder);
@@ -98,18 +99,34 @@ fn once_each(diagnostics: &mut Vec<Diagnostic>, sources: &Sources) {
     }
 }
 
+/// What a file without `http {}` was taken for, and the directive that decided it.
+#[derive(Debug)]
+enum Frame {
+    /// It has the block.
+    Whole,
+    /// The inside of the block.
+    Inside(String),
+    /// A whole file, though the block is missing.
+    Outside(String),
+}
+
 /// A file that begins with a directive of `http` is the inside of that block.
-fn inside_http(tree: Vec<Directive>) -> Vec<Directive> {
+fn inside_http(tree: Vec<Directive>) -> (Vec<Directive>, Frame) {
     if tree.iter().any(|directive| directive.name.value == "http") {
-        return tree;
+        return (tree, Frame::Whole);
     }
-    let inside = tree.iter().find_map(|directive| directives::is_inside_http(&directive.name.value));
-    match tree.first() {
-        Some(first) if inside == Some(true) => {
+    let decides = |directive: &Directive| {
+        let name = &directive.name.value;
+        directives::is_inside_http(name).map(|inside| (inside, name.clone()))
+    };
+    match (tree.first(), tree.iter().find_map(decides)) {
+        (Some(first), Some((true, decider))) => {
             let span = first.span;
             let name = Word { value: "http".to_owned(), span, quoted: false };
-            vec![Directive { name, args: Vec::new(), block: Some(tree), span }]
+            let http = Directive { name, args: Vec::new(), block: Some(tree), span };
+            (vec![http], Frame::Inside(decider))
         }
-        _ => tree,
+        (_, Some((false, decider))) => (tree, Frame::Outside(decider)),
+        _ => (tree, Frame::Whole),
     }
 }

@@ -4,19 +4,22 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::Frame;
 use crate::build::Builder;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::directives::suggest;
 use crate::files;
 use crate::level::{Head, HeadLayer, Layer, Level, Ssl, SslLayer};
 use crate::model::{
-    Action, Address, Certificate, Listen, Location, Server, ServerName, Settings, Spanned, Tls,
+    Action, Address, Certificate, Listen, Location, Matcher, Server, ServerName, Settings, Spanned, Tls,
 };
 use crate::source::Span;
 
 /// Completes the configuration: servers with everything they inherit.
 pub(crate) fn servers(b: &mut Builder<'_>) {
     b.config.main.error_log = b.level.layer.error_log.take().unwrap_or_default().into();
-    let Some(mut http) = b.http.take() else { return };
+    let Some(mut http) = b.http.take() else { return no_server(b, None) };
+    named_pages(b, &http);
     files::mark_pages(&mut http);
     files::check(b, &http);
     proxy_certificate(b, &http);
@@ -29,10 +32,55 @@ pub(crate) fn servers(b: &mut Builder<'_>) {
         let server = server(b, level, &settings, &head, &ssl);
         b.config.servers.push(server);
     }
+    if b.config.servers.is_empty() {
+        no_server(b, Some(http.span));
+    }
     shared_sockets(b);
     unused_certificates(b, &certificates);
     defaults(b);
     conflicts(b);
+}
+
+/// A configuration by which nothing is served.
+fn no_server(b: &mut Builder<'_>, http: Option<Span>) {
+    // Where there are mistakes, the server may be what was not understood.
+    if b.diagnostics.iter().any(|found| found.severity == Severity::Error) {
+        return;
+    }
+    let warning = Diagnostic::warning(Span::default(), "no \"server\" is defined, so nothing is served")
+        .help("write \"server { listen 80; ... }\" in \"http {}\"");
+    b.report(Diagnostic { span: http.filter(|_| matches!(b.frame, Frame::Whole)), ..warning });
+}
+
+/// Error pages that lead to named locations which are not there.
+fn named_pages(b: &mut Builder<'_>, http: &Level) {
+    fn names(server: &Level) -> impl Iterator<Item = &str> {
+        server.children.iter().filter_map(|child| match &child.matcher {
+            Some(Matcher::Named(name)) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+    fn check(b: &mut Builder<'_>, level: &Level, known: &[&str], place: &str) {
+        for page in level.named_pages.iter().filter(|page| !known.contains(&page.value.as_str())) {
+            let message = format!("no location is named \"@{}\" in {place}", page.value);
+            let near = suggest::nearest(&page.value, known.iter().copied());
+            let warning = Diagnostic::warning(page.span, message);
+            b.report(match near {
+                Some(near) => warning.label(format!("did you mean \"@{near}\"?")),
+                None => {
+                    warning.help(format!("write \"location @{} {{ ... }}\" in \"server {{}}\"", page.value))
+                }
+            });
+        }
+        level.children.iter().for_each(|child| check(b, child, known, place));
+    }
+    for server in &http.children {
+        check(b, server, &names(server).collect::<Vec<_>>(), "this server");
+    }
+    // Servers that only redirect, say, inherit an error page without having its location: one that has it is enough.
+    let any: Vec<&str> = http.children.iter().flat_map(names).collect();
+    let pages = Level { named_pages: http.named_pages.clone(), ..Level::default() };
+    check(b, &pages, &any, "any server");
 }
 
 /// Servers at one address share its socket: what one of them says of it holds for all.

@@ -3,6 +3,7 @@
 //! A quote means something only at the beginning of a word, and so does `#`. After a closing quote a space, `;`, `{`
 //! or `)` must follow. `{` inside a word ends it, except straight after `$`; `}` inside a word is part of it.
 
+use crate::build::QUOTE_HELP;
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 
@@ -107,20 +108,26 @@ impl<'a> Tokens<'a> {
             span: self.span(start, self.at),
             quoted: true,
         };
-        if closed {
-            self.after_quote()
-        } else {
-            self.unclosed(start, quote)
+        if !closed {
+            self.unclosed(start, quote);
+        } else if let Some(shorter) = self.after_quote(start) {
+            return shorter;
         }
         word
     }
 
-    /// A closing quote ends a word; a letter straight behind it is a mistake.
-    fn after_quote(&mut self) {
-        let Some(next) = self.text[self.at..].chars().next() else { return };
+    /// A closing quote ends a word; a letter straight behind it is a mistake. If it is because the quote ran on into
+    /// other lines, gives what was probably meant, and reading goes on behind that.
+    fn after_quote(&mut self, start: usize) -> Option<Word> {
+        let next = self.text[self.at..].chars().next()?;
         // A "}" is a mistake too, but of the directive: its ";" is missing.
         if matches!(next, ' ' | '\t' | '\r' | '\n' | ';' | '{' | ')' | '}') {
-            return;
+            return None;
+        }
+        if let Some(line) =
+            self.text[start..self.at].lines().next().filter(|_| self.text[start..self.at].contains('\n'))
+        {
+            return Some(self.ran_on(start, line, next));
         }
         let span = self.span(self.at, self.at + next.len_utf8());
         // What follows belongs to nothing; were it a word, it would only look like one argument too many.
@@ -130,6 +137,34 @@ impl<'a> Tokens<'a> {
                 .label("straight after a closing quote")
                 .help("after a closing quote comes a space, \";\" or \"{\"; to have a quote inside a value, put a backslash before it"),
         );
+        None
+    }
+
+    /// A quote that was closed in a later line, by one that was to open.
+    fn ran_on(&mut self, start: usize, line: &str, next: char) -> Word {
+        let first = self.text[..start].matches('\n').count() + 1;
+        let last = first + self.text[start..self.at].matches('\n').count();
+        let value = line.trim_end_matches([' ', '\t', '\r', ';', '}']);
+        self.mistakes.push(
+            Diagnostic::error(
+                self.span(start, start + value.len().max(1)),
+                format!("the quote that opens in line {first} runs on to line {last}"),
+            )
+            .label("opened here")
+            .help(format!(
+                "in line {last} \"{}\" follows straight after the closing quote",
+                next.escape_debug()
+            ))
+            .help(QUOTE_HELP),
+        );
+        if line[value.len()..].contains(';') {
+            self.at = start + value.len();
+        } else {
+            // Several lines are meant, as it seems, and what follows belongs to nothing.
+            self.bare();
+        }
+        let inside = self.text.as_bytes().get(start + 1..self.at).unwrap_or_default();
+        Word { value: unescape(inside), span: self.span(start, self.at), quoted: true }
     }
 
     fn unclosed(&mut self, start: usize, quote: u8) {

@@ -3,7 +3,7 @@
 use super::{ALL, ANY, Entry, HTTP_SERVER, add, set};
 use crate::build::Builder;
 use crate::diagnostic::Diagnostic;
-use crate::model::{AddHeader, ErrorAnswer, ErrorPage};
+use crate::model::{AddHeader, ErrorAnswer, ErrorPage, Spanned};
 use crate::tree::Directive;
 use crate::value;
 
@@ -287,6 +287,10 @@ fn error_page(b: &mut Builder<'_>, d: &Directive) {
                 .label("no status is given"),
         );
     }
+    let span = target.span;
     let Some(target) = b.template(target) else { return };
+    if let Some(name) = target.as_literal().and_then(|target| target.strip_prefix('@')) {
+        b.level.named_pages.push(Spanned { value: name.to_owned(), span });
+    }
     b.level.layer.error_page.get_or_insert_default().push(ErrorPage { codes: statuses, answer, target });
 }

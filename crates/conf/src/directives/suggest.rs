@@ -1,6 +1,7 @@
 //! What was probably meant: nearest names, and where a misplaced directive belongs.
 
 use super::{Context, Entry, entries};
+use crate::Frame;
 use crate::diagnostic::Diagnostic;
 use crate::names::Names;
 use crate::source::Span;
@@ -48,6 +49,22 @@ pub(crate) fn misplaced(directive: &Directive, entry: &Entry, context: Context) 
         }
         ("http", _) => mistake.help("a \"}\" may be missing above"),
         _ => mistake,
+    }
+}
+
+/// What a file without `http {}` was taken for, where that is why a directive is misplaced.
+pub(crate) fn frame(entry: &Entry, context: Context, frame: &Frame) -> Option<String> {
+    let belongs = |place| entries().any(|other| other.name == entry.name && other.contexts.contains(&place));
+    match (frame, context) {
+        (Frame::Inside(first), Context::Http) if belongs(Context::Main) => Some(format!(
+            "the file has no \"http {{}}\" and begins with \"{first}\", so it is read as the inside of that block: to have \"{}\" too, write \"http {{ ... }}\" around \"{first}\" and the rest, and this outside",
+            entry.name
+        )),
+        (Frame::Outside(first), Context::Main) if belongs(Context::Http) => Some(format!(
+            "the file begins with \"{first}\", so it is not read as the inside of \"http {{}}\": write \"http {{ ... }}\" around \"{}\" and what belongs to it",
+            entry.name
+        )),
+        _ => None,
     }
 }
 
