@@ -29,7 +29,7 @@ pub(super) const TABLE: &[Entry] = &[
         (1, ANY),
         "ADDRESS [weight=N] [max_fails=N] [fail_timeout=TIME] [backup] [down]",
         "",
-        "A backend of the group: `host:port`, `unix:path` or a name. A name is resolved when it is connected to, and all its addresses count.",
+        "A backend of the group: `host:port`, `unix:path` or a name. A name is looked up once, at the start, and all its addresses count.",
         server,
     ),
     set(
@@ -106,16 +106,17 @@ fn upstream(b: &mut Builder<'_>, d: &Directive) {
         return b.report(Diagnostic::error(d.span, message).label("a group of this name stands above"));
     }
     b.config.upstreams.push(group(name.clone(), false, d.span));
-    let before = b.diagnostics.len();
     b.inside(Context::Upstream, d, Level::default());
-    let found_mistakes = b.diagnostics.len() > before;
+    if b.has_errors_from(d.span) {
+        return;
+    }
     let servers = b.config.upstreams.last().map_or(&[][..], |upstream| &upstream.servers);
-    if servers.is_empty() && !found_mistakes {
+    if servers.is_empty() {
         b.report(
             Diagnostic::error(d.span, format!("no servers are inside upstream \"{name}\""))
                 .help("write \"server ADDRESS;\" in it"),
         );
-    } else if !servers.is_empty() && servers.iter().all(|server| server.backup) {
+    } else if servers.iter().all(|server| server.backup) {
         b.report(Diagnostic::error(
             d.span,
             format!("no servers are inside upstream \"{name}\" that are not \"backup\""),
@@ -125,14 +126,12 @@ fn upstream(b: &mut Builder<'_>, d: &Directive) {
 
 fn server(b: &mut Builder<'_>, d: &Directive) {
     let word = &d.args[0];
-    let Some(address) = backend_address(b, word) else { return };
-    let mut server = backend(address, word, &word.value);
-    for word in &d.args[1..] {
-        if !parameter(b, &mut server, word) {
-            return;
-        }
-    }
-    if let Some(upstream) = b.config.upstreams.last_mut() {
+    let address = backend_address(b, word);
+    let is_good = address.is_some();
+    let mut server = backend(address.unwrap_or(Address::Name(String::new(), 0)), word, &word.value);
+    // Every mistake of the line is reported, not only the first.
+    let bad = d.args[1..].iter().filter(|word| !parameter(b, &mut server, word)).count();
+    if let Some(upstream) = b.config.upstreams.last_mut().filter(|_| is_good && bad == 0) {
         upstream.servers.push(server);
     }
 }
@@ -185,7 +184,9 @@ fn not_yet(word: &Word, name: &str) -> Diagnostic {
     let help = match name {
         "max_conns" => "leave it out, and limit connections at the backend",
         "slow_start" => "leave it out: a server that comes back gets its full share at once",
-        "resolve" => "leave it out: a name is resolved anew whenever it is connected to",
+        "resolve" => {
+            "Longwire does not look names up again while it runs yet; restart it when addresses change, or give the name to \"proxy_pass\" by a variable, which is looked up at each request"
+        }
         "drain" => "write \"down\" to send nothing new to this server",
         _ => "leave it out",
     };
