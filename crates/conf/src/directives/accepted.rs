@@ -9,7 +9,7 @@ const GROWS: &str = "tables grow as needed";
 const BUFFERS: &str = "buffers are as long as needed";
 const GZIP: &str = "answers are passed on as the backend made them, which costs only bandwidth";
 const BODY: &str = "request bodies are streamed, not stored";
-const RESOLVER: &str = "names are resolved by the system, as set in /etc/resolv.conf";
+const RESOLVER: &str = "names are looked up by the system, as set in /etc/resolv.conf: those out of variables at each request, all others once at the start";
 const HTTP3: &str = "HTTP/3 is not served, clients use TCP instead";
 const HTTP2: &str = "requests over HTTP/2 are not served yet, clients use HTTP/1.1 instead";
 const LINGER: &str = "connections are always closed so that the last answer arrives";
@@ -89,7 +89,6 @@ pub(super) const TABLE: &[Entry] = &[
     accepted("max_headers", HTTP_SERVER, "the length of the head limits their number"),
     accepted("client_body_buffer_size", ALL, BODY),
     accepted("client_body_temp_path", ALL, BODY),
-    accepted("client_body_in_file_only", ALL, BODY),
     accepted("client_body_in_single_buffer", ALL, BODY),
     accepted("chunked_transfer_encoding", ALL, "answers of unknown length are chunked in HTTP/1.1"),
     accepted("lingering_close", ALL, LINGER),
@@ -100,7 +99,6 @@ pub(super) const TABLE: &[Entry] = &[
     accepted("keepalive_min_timeout", ALL, "idle connections are not closed before their time"),
     accepted("msie_padding", ALL, "it is about browsers that are gone"),
     accepted("msie_refresh", ALL, "it is about browsers that are gone"),
-    accepted("recursive_error_pages", ALL, "an error within an error page gets the built-in page"),
     accepted("charset", ALL, "answers are passed on with the charset that the backend says"),
     accepted("charset_types", ALL, "answers are passed on with the charset that the backend says"),
     accepted("override_charset", ALL, "answers are passed on with the charset that the backend says"),
@@ -114,7 +112,6 @@ pub(super) const TABLE: &[Entry] = &[
     accepted("gzip_http_version", ALL, GZIP),
     accepted("gzip_buffers", ALL, GZIP),
     accepted("gzip_static", ALL, GZIP),
-    accepted("gunzip", ALL, GZIP),
     accepted("gunzip_buffers", ALL, GZIP),
     accepted("brotli", ALL, GZIP),
     accepted("brotli_*", ALL, GZIP),

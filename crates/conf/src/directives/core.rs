@@ -15,7 +15,7 @@ pub(super) const TABLE: &[Entry] = &[
         (1, 2),
         "NAME [GROUP]",
         "",
-        "The user that Longwire becomes once its sockets are open, when it was started by root. Without it such a process stays root, where the workers of nginx become nobody.",
+        "The user that Longwire becomes once its sockets are open, when it was started by root. Without it such a process stays root, where the workers of nginx become nobody. Unlike in nginx this user must be able to write the log files, or `-s reopen` fails.",
         user,
     ),
     set(
@@ -33,7 +33,7 @@ pub(super) const TABLE: &[Entry] = &[
         (1, 1),
         "TIME",
         "",
-        "How long open tunnels are waited for at a graceful end. They are then closed, each with a Close frame.",
+        "At a graceful end (SIGQUIT) every tunnel gets Close 1001 at once. This bounds how long the answers to it, and requests in work, are waited for. Without it only tunnels have a bound, `websocket_close_timeout`.",
         |b, d| b.config.main.worker_shutdown_timeout = b.time(d),
     ),
     set(

@@ -1,8 +1,11 @@
 //! `proxy_*`.
 
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
 use super::http::header_name;
 use super::ssl::protocols;
-use super::{ALL, ANY, Entry, LOCATION, accepted, add, set, upstream};
+use super::{ALL, ANY, Entry, LOCATION, accepted, add, refused, set, upstream};
 use crate::address;
 use crate::build::Builder;
 use crate::diagnostic::Diagnostic;
@@ -23,7 +26,7 @@ pub(super) const TABLE: &[Entry] = &[
         (1, 1),
         "URL",
         "",
-        "Passes requests to `http://` or `https://` and an address, `unix:/path:` or the name of a group. A URI behind it replaces the matched prefix. WebSocket handshakes pass without further directives.",
+        "Passes requests to `http://` or `https://` and an address, `unix:/path:` or the name of a group. A URI behind it replaces the matched prefix. WebSocket handshakes pass without further directives. A fixed host is looked up once, at the start; one out of variables is the name of a group or is looked up at each request.",
         proxy_pass,
     ),
     set(
@@ -100,7 +103,7 @@ pub(super) const TABLE: &[Entry] = &[
         "TIME",
         "60s",
         "How long connecting to a backend may take.",
-        |b, d| b.level.layer.proxy_connect_timeout = b.time(d),
+        |b, d| b.level.layer.proxy_connect_timeout = bound(b, d),
     ),
     set(
         "proxy_read_timeout",
@@ -109,7 +112,7 @@ pub(super) const TABLE: &[Entry] = &[
         "TIME",
         "60s",
         "How long a backend may be silent. In a tunnel bytes of either direction count, and so do answers to pings: see `websocket_ping`.",
-        |b, d| b.level.layer.proxy_read_timeout = b.time(d),
+        |b, d| b.level.layer.proxy_read_timeout = bound(b, d),
     ),
     set(
         "proxy_send_timeout",
@@ -118,7 +121,7 @@ pub(super) const TABLE: &[Entry] = &[
         "TIME",
         "60s",
         "How long a write to a backend may be blocked.",
-        |b, d| b.level.layer.proxy_send_timeout = b.time(d),
+        |b, d| b.level.layer.proxy_send_timeout = bound(b, d),
     ),
     add(
         "proxy_redirect",
@@ -236,13 +239,11 @@ pub(super) const TABLE: &[Entry] = &[
     accepted("proxy_max_temp_file_size", ALL, STREAMED),
     accepted("proxy_temp_file_write_size", ALL, STREAMED),
     accepted("proxy_temp_path", ALL, STREAMED),
-    accepted("proxy_limit_rate", ALL, "answers are passed on as fast as they come"),
     accepted("proxy_request_buffering", ALL, UPLOAD),
     accepted("proxy_send_lowat", ALL, "the system decides when to send"),
     accepted("proxy_force_ranges", ALL, CACHE),
     accepted("proxy_headers_hash_bucket_size", ALL, "tables grow as needed"),
     accepted("proxy_headers_hash_max_size", ALL, "tables grow as needed"),
-    accepted("proxy_ignore_client_abort", ALL, "a request ends when its client is gone"),
     accepted(
         "proxy_ignore_headers",
         ALL,
@@ -265,12 +266,20 @@ pub(super) const TABLE: &[Entry] = &[
     accepted("proxy_cache_use_stale", ALL, CACHE),
     accepted("proxy_cache_valid", ALL, CACHE),
     accepted("proxy_no_cache", ALL, CACHE),
-    accepted("proxy_next_upstream", ALL, NEXT),
-    accepted("proxy_next_upstream_tries", ALL, NEXT),
-    accepted("proxy_next_upstream_timeout", ALL, NEXT),
+    set(
+        "proxy_next_upstream",
+        ALL,
+        (1, ANY),
+        "error timeout",
+        "error timeout",
+        "When another server of a group is tried. Only the default is there: when connecting fails, and when the connection breaks or times out before an answer to a request that may be sent twice (an idempotent one without a body, a WebSocket handshake too).",
+        proxy_next_upstream,
+    ),
+    refused("proxy_next_upstream_tries", ALL, NEXT_BOUND),
+    refused("proxy_next_upstream_timeout", ALL, NEXT_BOUND),
 ];
 
-const NEXT: &str = "the next server of a group is tried when connecting fails, and in no other case";
+const NEXT_BOUND: &str = "Longwire does not have bounds for trying other servers yet. Without it each server of a group may be tried once, and each try may take proxy_connect_timeout and proxy_read_timeout";
 
 fn proxy_pass(b: &mut Builder<'_>, d: &Directive) {
     let word = &d.args[0];
@@ -278,6 +287,11 @@ fn proxy_pass(b: &mut Builder<'_>, d: &Directive) {
     let lower = text.to_ascii_lowercase();
     if text.contains('$') {
         let Some(template) = b.template(word) else { return };
+        if let Some(host) = fixed_host(&text).filter(|host| b.names.upstream(host).is_none())
+            && let Ok(address) = address::parse(host)
+        {
+            misspelled_group(b, word, &address);
+        }
         let https = lower.starts_with("https://");
         b.level.proxy = Some(ProxyPass { https, target: ProxyTarget::Variable(template), text, span });
         return;
@@ -293,6 +307,15 @@ fn proxy_pass(b: &mut Builder<'_>, d: &Directive) {
     let Some((upstream, host)) = group(b, word, address, scheme == "https://") else { return };
     let target = ProxyTarget::Group { upstream, host, uri };
     b.level.proxy = Some(ProxyPass { https: scheme == "https://", target, text, span });
+}
+
+/// The host of a URL with variables, where they only make its URI.
+fn fixed_host(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let (host, after) = rest.split_at(rest.find(['/', '$', '?'])?);
+    let is_uri =
+        ["$request_uri", "${request_uri}", "$uri", "${uri}"].iter().any(|name| after.starts_with(name));
+    (is_uri || !after.starts_with('$')).then_some(host)
 }
 
 fn invalid_prefix(word: &Word) -> Diagnostic {
@@ -353,7 +376,8 @@ fn misspelled_group(b: &mut Builder<'_>, word: &Word, address: &Address) {
     let near = suggest::nearest(name, b.names.upstreams.iter().map(String::as_str));
     if let Some(near) = near.filter(|_| !name.contains('.')).map(str::to_owned) {
         let message = format!("no upstream is named \"{name}\", so it is looked up as a host");
-        b.report(Diagnostic::warning(word.span, message).label(format!("did you mean \"{near}\"?")));
+        let label = format!("did you mean the upstream \"{near}\"?");
+        b.report(Diagnostic::warning(word.span, message).label(label));
     }
 }
 
@@ -443,5 +467,80 @@ fn proxy_bind(b: &mut Builder<'_>, d: &Directive) {
         return b.report(Diagnostic::error(extra.span, message).help("a local address alone may stand here"));
     }
     let word = &d.args[0];
+    let is_known = word.value == "off" || word.value.contains('$') || word.value.parse::<IpAddr>().is_ok();
+    if !is_known {
+        let mistake = Diagnostic::error(word.span, format!("invalid address \"{}\"", word.value));
+        let address = word.value.trim_start_matches('[').split(']').next().filter(|host| host.contains(':'));
+        let is_ip = |host: &&str| host.parse::<IpAddr>().is_ok();
+        return b.report(if let Some(host) = address.filter(is_ip) {
+            mistake.help(format!("write \"{host}\", without brackets and port"))
+        } else if let Ok(address) = word.value.parse::<SocketAddr>() {
+            mistake
+                .label("Longwire does not have a port here yet")
+                .help(format!("write \"{}\": the system takes a free port", address.ip()))
+        } else {
+            mistake.help("write a local IP address, a variable that holds one, or \"off\"")
+        });
+    }
     b.level.layer.proxy_bind = if word.value == "off" { Some(None) } else { b.template(word).map(Some) };
 }
+
+/// A time after which something is given up; 0 gives up at once, which is rarely meant.
+fn bound(b: &mut Builder<'_>, d: &Directive) -> Option<Duration> {
+    let time = b.time(d)?;
+    if time.is_zero() {
+        let message = format!("\"{}\" is 0, so what it bounds times out at once", d.name.value);
+        b.report(
+            Diagnostic::warning(d.args[0].span, message)
+                .label("as in nginx, 0 does not mean \"no bound\"")
+                .help("to wait without end, write a long time: \"365d\""),
+        );
+    }
+    Some(time)
+}
+
+fn proxy_next_upstream(b: &mut Builder<'_>, d: &Directive) {
+    const MORE: &[&str] = &[
+        "denied", "http_500", "http_502", "http_503", "http_504", "http_403", "http_404", "http_429",
+        "updating",
+    ];
+    let mut refused = false;
+    for word in &d.args {
+        let mistake = match word.value.as_str() {
+            "error" | "timeout" => continue,
+            "off" => Diagnostic::error(word.span, "Longwire does not have \"proxy_next_upstream off\" yet")
+                .label("another server would be tried all the same")
+                .help("a group of one server, or an address in \"proxy_pass\", leaves no other to try"),
+            "non_idempotent" => Diagnostic::error(
+                word.span,
+                "Longwire does not have \"proxy_next_upstream ... non_idempotent\" yet",
+            )
+            .label("a request that may have had an effect is never sent twice"),
+            "invalid_header" => Diagnostic::error(
+                word.span,
+                "Longwire does not have \"proxy_next_upstream ... invalid_header\" yet",
+            )
+            .label("an answer that cannot be read counts as an \"error\""),
+            other if MORE.contains(&other) => {
+                let message = format!("Longwire does not have \"proxy_next_upstream ... {other}\" yet");
+                Diagnostic::error(word.span, message).label("such an answer would go to the client")
+            }
+            other => Diagnostic::error(word.span, format!("invalid value \"{other}\"")),
+        };
+        refused = true;
+        b.report(mistake.help(NEXT_HELP));
+    }
+    if refused {
+        return;
+    }
+    let has = |name: &str| d.args.iter().any(|word| word.value == name);
+    if has("error") && has("timeout") {
+        return b.without_effect(&d.name.value, d.span, "\"error timeout\" is how it is here");
+    }
+    let message = "Longwire does not have \"error\" without \"timeout\" in \"proxy_next_upstream\" yet";
+    b.report(
+        Diagnostic::error(d.span, message).label("another server would be tried after both").help(NEXT_HELP),
+    );
+}
+
+const NEXT_HELP: &str = "write \"error timeout\", or leave the directive out: another server is tried when connecting fails, or when the connection breaks or times out before an answer and sending twice does no harm";

@@ -15,6 +15,9 @@ name is a mistake. Times and sizes are written as in nginx: `500ms`, `60s`, `1h3
 This page is generated from the table in `crates/conf/src/directives`; `UPDATE=1 cargo test -p longwire-conf` writes it.
 ";
 
+/// What is said before the table of refused directives.
+const OFF: &str = "\nWith the only argument `off` or `0` these are accepted: that is how it is here.\n";
+
 /// The whole page, in Markdown.
 pub(crate) fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
@@ -26,8 +29,8 @@ pub(crate) fn page() -> String {
         }
         implemented.iter().for_each(|entry| describe(&mut page, entry));
     }
-    list(&mut page, "Accepted without effect", |class| matches!(class, Class::Accepted));
-    list(&mut page, "Refused", |class| matches!(class, Class::Refused));
+    list(&mut page, "Accepted without effect", "", |class| matches!(class, Class::Accepted));
+    list(&mut page, "Refused", OFF, |class| matches!(class, Class::Refused));
     variables(&mut page);
     page
 }
@@ -43,8 +46,8 @@ fn contexts(entry: &Entry) -> String {
 }
 
 /// A table of names and reasons; names of one reason stand in one row.
-fn list(page: &mut String, heading: &str, belongs: fn(&Class) -> bool) {
-    let _ = writeln!(page, "\n## {heading}\n\n| Directives | Reason |\n|---|---|");
+fn list(page: &mut String, heading: &str, note: &str, belongs: fn(&Class) -> bool) {
+    let _ = writeln!(page, "\n## {heading}\n{note}\n| Directives | Reason |\n|---|---|");
     let mut rows: Vec<(&str, Vec<String>)> = Vec::new();
     for entry in super::entries().filter(|entry| belongs(&entry.class)) {
         let name = format!("`{}`", entry.name);

@@ -107,6 +107,27 @@ pub(super) const TABLE: &[Entry] = &[
         ALL,
         "Longwire does not pass trailers on yet. Let the backend use headers",
     ),
+    refused("proxy_limit_rate", ALL, LIMIT),
+    refused(
+        "proxy_ignore_client_abort",
+        ALL,
+        "Longwire does not finish requests whose client is gone yet. Without it the connection to the backend is closed with the client's",
+    ),
+    refused(
+        "recursive_error_pages",
+        ALL,
+        "Longwire does not have error pages of error pages yet. Without it an error within an error page gets the built-in page",
+    ),
+    refused(
+        "gunzip",
+        ALL,
+        "Longwire does not unpack answers yet. To have them unpacked, write \"proxy_set_header Accept-Encoding '';\"",
+    ),
+    refused(
+        "client_body_in_file_only",
+        ALL,
+        "Longwire does not keep request bodies in files, and will not. Let the backend store what it needs",
+    ),
     accepted("proxy_store_access", ALL, "it serves proxy_store, which is reported by itself"),
     refused("proxy_store", ALL, FILES),
     refused(

@@ -14,7 +14,7 @@ pub(super) const TABLE: &[Entry] = &[
         (1, 2),
         "TIME [timeout=TIME] | off",
         "30s timeout=10s",
-        "Sends a Ping to an end that has been silent for this long, and closes the tunnel when its Pong takes longer than `timeout` (at most the interval). An end that answers is not silent, so `proxy_read_timeout` does not end the tunnel; with `off` it does, exactly as in nginx.",
+        "Sends a Ping to an end that has been silent for this long, and closes the tunnel when its Pong takes longer than `timeout` (at most the interval). An end that answers is not silent, so `proxy_read_timeout` does not end the tunnel; with `off` it does, exactly as in nginx. Whatever is written here, pings come at least twice within `proxy_read_timeout`. An end that is being written to and does not take it is not pinged: `send_timeout` or `proxy_send_timeout` judges it.",
         ping,
     ),
     set(
@@ -23,7 +23,7 @@ pub(super) const TABLE: &[Entry] = &[
         (1, 1),
         "SIZE | off",
         "off",
-        "The longest message; a longer one ends the tunnel with Close 1009.",
+        "The longest message, in bytes as they are sent: compressed ones where compression was agreed on. A longer one ends the tunnel with Close 1009.",
         max_message,
     ),
     set(
