@@ -265,3 +265,18 @@ fn garbage_never_crashes_the_reader() {
         assert!(matches!(status, Some(0 | 1)), "{status:?} {said}\n{}", String::from_utf8_lossy(&bytes));
     }
 }
+
+/// A misspelled group is looked up as a host: both the error and what was probably meant are shown.
+#[test]
+fn a_misspelled_group_is_named_beside_the_host_that_is_not_found() {
+    let conf = "upstream realtime { server 127.0.0.1:3000; }\nserver {\n    listen 127.0.0.1:0;\n    \
+        location / { proxy_pass http://realtme; }\n}\n";
+    refused(conf, &["did you mean the upstream \"realtime\"", "host not found: \"realtme\""]);
+}
+
+#[test]
+fn a_file_that_serves_nothing_is_good_with_a_warning() {
+    let (good, said) = check("events {}\n");
+    assert!(good, "{said}");
+    assert!(said.contains("warning") && said.contains("nothing is served"), "{said}");
+}
