@@ -195,6 +195,9 @@ impl<'a> Builder<'a> {
 
     /// A quoted word that has taken in lines which look like directives, although all is well without them.
     fn swallowed_lines(&mut self, directive: &Directive) {
+        if self.diagnostics.len() > MAX_FINDINGS {
+            return;
+        }
         let takes_in = |word: &&Word| {
             let text = self.sources.text(word.span);
             let mut lines = text.lines();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::Frame;
 use crate::build::Builder;
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, MAX_FINDINGS, Severity};
 use crate::directives::suggest;
 use crate::files;
 use crate::level::{Head, HeadLayer, Layer, Level, Ssl, SslLayer};
@@ -62,6 +62,9 @@ fn named_pages(b: &mut Builder<'_>, http: &Level) {
     }
     fn check(b: &mut Builder<'_>, level: &Level, known: &[&str], place: &str) {
         for page in level.named_pages.iter().filter(|page| !known.contains(&page.value.as_str())) {
+            if b.diagnostics.len() > MAX_FINDINGS {
+                return;
+            }
             let message = format!("no location is named \"@{}\" in {place}", page.value);
             let near = suggest::nearest(&page.value, known.iter().copied());
             let warning = Diagnostic::warning(page.span, message);

@@ -4,7 +4,7 @@
 //! or `)` must follow. `{` inside a word ends it, except straight after `$`; `}` inside a word is part of it.
 
 use crate::build::QUOTE_HELP;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, MAX_FINDINGS};
 use crate::source::Span;
 
 /// A word: the name of a directive or one of its arguments.
@@ -142,21 +142,24 @@ impl<'a> Tokens<'a> {
 
     /// A quote that was closed in a later line, by one that was to open.
     fn ran_on(&mut self, start: usize, line: &str, next: char) -> Word {
-        let first = self.text[..start].matches('\n').count() + 1;
-        let last = first + self.text[start..self.at].matches('\n').count();
         let value = line.trim_end_matches([' ', '\t', '\r', ';', '}']);
-        self.mistakes.push(
-            Diagnostic::error(
-                self.span(start, start + value.len().max(1)),
-                format!("the quote that opens in line {first} runs on to line {last}"),
-            )
-            .label("opened here")
-            .help(format!(
-                "in line {last} \"{}\" follows straight after the closing quote",
-                next.escape_debug()
-            ))
-            .help(QUOTE_HELP),
-        );
+        // More findings than anybody reads are not worth the counting of lines.
+        if self.mistakes.len() <= MAX_FINDINGS {
+            let first = self.text[..start].matches('\n').count() + 1;
+            let last = first + self.text[start..self.at].matches('\n').count();
+            self.mistakes.push(
+                Diagnostic::error(
+                    self.span(start, start + value.len().max(1)),
+                    format!("the quote that opens in line {first} runs on to line {last}"),
+                )
+                .label("opened here")
+                .help(format!(
+                    "in line {last} \"{}\" follows straight after the closing quote",
+                    next.escape_debug()
+                ))
+                .help(QUOTE_HELP),
+            );
+        }
         if line[value.len()..].contains(';') {
             self.at = start + value.len();
         } else {
