@@ -331,3 +331,28 @@ fn a_target_that_is_no_uri_is_told() {
     assert_eq!(client.read_answer().0.status(), 400);
     longwire.wait_log(&["[error]", "client sent invalid request line", "URI"]);
 }
+
+/// An answer that cannot be understood is not asked for again elsewhere, as with nginx's `proxy_next_upstream`; a
+/// connection that breaks before an answer is.
+#[test]
+fn only_what_broke_is_tried_elsewhere() {
+    for (answer, status) in [("garbage\r\n\r\n", 502), ("", 200)] {
+        let (first, second) = (Backend::new(), Backend::new());
+        let longwire = Longwire::start(&format!(
+            "upstream pair {{ server {}; server {}; }} server {{ listen 127.0.0.1:0; location / {{ proxy_pass http://pair; }} }}",
+            first.addr(),
+            second.addr()
+        ));
+        let mut client = Conn::connect(longwire.addr());
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let (mut server, _) = first.request();
+        server.send(answer);
+        server.end();
+        if status == 200 {
+            let (mut server, _) = second.request();
+            server.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        }
+        assert_eq!(client.read_head().status(), status, "{answer:?}");
+        assert!(status == 200 || second.was_left_alone());
+    }
+}

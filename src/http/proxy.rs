@@ -227,6 +227,7 @@ async fn attempts(
             match one_try(x, route, outgoing, connection).await {
                 Err(Failure::Stale) => {}
                 Ok(incame) => return Ok(incame),
+                Err(Failure::Final(failed)) => return Err(failed),
                 Err(Failure::Status(failed)) => {
                     status = failed;
                     if !repeatable {
@@ -263,6 +264,7 @@ async fn attempts(
         match one_try(x, route, outgoing, connection).await {
             Ok(incame) => return Ok(incame),
             Err(Failure::Stale) => {}
+            Err(Failure::Final(failed)) => return Err(failed),
             Err(Failure::Status(failed)) => status = failed,
         }
         if !repeatable {
@@ -297,8 +299,10 @@ fn host_of(host: &str) -> &str {
 enum Failure {
     /// A kept connection was gone before anything was sent over it.
     Stale,
-    /// The status that this failure is for the client.
+    /// The status that this failure is for the client, unless another server does better.
     Status(u16),
+    /// The same, for good: an answer that cannot be understood is not asked for again (`proxy_next_upstream`).
+    Final(u16),
 }
 
 /// Sends the request over a connection and waits for the head of the answer.
@@ -328,6 +332,7 @@ async fn one_try(
     x.last_try().header_us = Some(took);
     x.last_try().response_us = Some(took);
     let mut status = 502;
+    let mut failure: fn(u16) -> Failure = Failure::Status;
     let reason = match result {
         Ok(Ok(response)) => match misframed(response.headers()) {
             None => {
@@ -335,10 +340,16 @@ async fn one_try(
                 route.group.succeeded(server);
                 return Ok(Incame { response, connection });
             }
-            Some(fault) => fault.to_owned(),
+            Some(fault) => {
+                failure = Failure::Final;
+                fault.to_owned()
+            }
         },
         Ok(Err(mut error)) => {
             let unsent = error.take_message().is_some();
+            if error.error().is_parse() {
+                failure = Failure::Final;
+            }
             if reused && !outgoing.has_body && (unsent || outgoing.method.is_idempotent()) {
                 x.facts.outcome.tries.pop();
                 return Err(Failure::Stale);
@@ -368,7 +379,7 @@ async fn one_try(
     route.group.failed(server);
     x.last_try().status = status;
     x.trouble("backend", format_args!("{reason}"));
-    Err(Failure::Status(status))
+    Err(failure(status))
 }
 
 /// Why the end of an answer cannot be told for sure.
