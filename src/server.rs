@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use longwire_conf::model::Level;
-use tokio_rustls::{LazyConfigAcceptor, TlsStream};
 
 use crate::clock;
 use crate::http::{self, Service};
@@ -14,7 +13,7 @@ use crate::log::Context;
 use crate::net::{Endpoint, Listener, Stream, bind, os_text};
 use crate::route::facts::{ConnectionFacts, Peer, TlsFacts};
 use crate::snapshot::{Binding, Site, Snapshot};
-use crate::tls::{Conn, Session};
+use crate::tls::{self, Conn, Session};
 
 /// After a failed accept (no descriptors left), how long to wait for better times; nginx waits as long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
@@ -140,17 +139,13 @@ async fn encrypt(stream: Stream, site: &Site, service: &Service) -> Result<(Conn
         if !stream.begins_like_tls().await.map_err(|e| e.to_string())? {
             return Ok((Conn::Plain(stream), true));
         }
-        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream)
-            .await
-            .map_err(|e| e.to_string())?;
-        let hello = start.client_hello();
-        let name = hello.server_name().unwrap_or_default().to_ascii_lowercase();
-        let chosen = site.index.find(&name).server;
-        let offer = snapshot.offers.get(chosen).cloned().flatten();
-        let offer = offer.or_else(|| snapshot.offers.get(site.default).cloned().flatten());
-        let Some(offer) = offer else { return Err("no certificate for this server".to_owned()) };
-        let tls = start.into_stream(offer).await.map_err(|e| e.to_string())?;
-        Ok((Conn::Tls(Box::new(TlsStream::Server(tls))), false))
+        let choose = |name: &str| {
+            let chosen = site.index.find(name).server;
+            let offer = snapshot.offers.get(chosen).cloned().flatten();
+            let offer = offer.or_else(|| snapshot.offers.get(site.default).cloned().flatten());
+            offer.ok_or_else(|| "no certificate for this server".to_owned())
+        };
+        tls::handshake(stream, choose).await.map(|conn| (conn, false))
     };
     match tokio::time::timeout(patience, handshake).await {
         Ok(result) => result,

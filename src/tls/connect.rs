@@ -12,7 +12,9 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio_rustls::{TlsConnector, TlsStream};
 
-use super::{CertificateError, Conn, certificate, load};
+use super::secrets::{self, Collector};
+use super::tap::Tap;
+use super::{CertificateError, Conn, Secured, certificate, load};
 use crate::net::Stream;
 
 /// Makes TLS connections to backends.
@@ -29,8 +31,8 @@ impl Connector {
                 format!("\"{name}\" is no name that TLS can ask for: set proxy_ssl_name"),
             )
         })?;
-        let tls = self.0.connect(name, stream).await?;
-        Ok(Conn::Tls(Box::new(TlsStream::Client(tls))))
+        let (tls, secrets) = secrets::collect(self.0.connect(name, Tap::new(stream))).await;
+        Ok(Conn::Tls(Box::new(Secured { stream: TlsStream::Client(tls?), secrets })))
     }
 }
 
@@ -71,6 +73,8 @@ pub fn connector(settings: &ProxySsl) -> Result<Connector, CertificateError> {
     };
     config.enable_sni = settings.server_name;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.enable_secret_extraction = true;
+    config.key_log = Arc::new(Collector);
     if !settings.session_reuse {
         config.resumption = Resumption::disabled();
     }

@@ -1,11 +1,22 @@
-//! TLS by rustls: certificates, what a server offers, how a backend is reached, and one stream type over both.
+//! TLS: handshakes by rustls, and what they need; one stream type over TLS and plain sockets; and a record layer of our
+//! own for connections whose handshake is done and that have to cost little.
 
 mod accept;
 mod certificate;
 mod connect;
+mod extract;
+mod fault;
+mod keys;
+mod record;
+mod secrets;
 mod stream;
+mod tap;
 
-pub use accept::{Offer, offer, rejecting_offer};
+pub use accept::{Offer, handshake, offer, rejecting_offer};
 pub use certificate::{CertificateError, load, self_signed};
 pub use connect::{Connector, connector};
-pub use stream::{Conn, Session};
+pub use extract::Extracted;
+pub use fault::Fault;
+pub use keys::{Keys, Secret, Suite, Version};
+pub use record::{MAX_RECORD, Opened, Opener, Sealer, whole_record};
+pub use stream::{Conn, Secured, Session};

@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsStream;
 
+use super::secrets::Secrets;
+use super::tap::Tap;
 use crate::net::Stream;
 
 /// A connection to a client or a backend.
@@ -15,7 +17,15 @@ pub enum Conn {
     /// Without TLS.
     Plain(Stream),
     /// With TLS.
-    Tls(Box<TlsStream<Stream>>),
+    Tls(Box<Secured>),
+}
+
+/// A connection with TLS by rustls, which can leave rustls: see [`Secured::extract`].
+#[derive(Debug)]
+pub struct Secured {
+    pub(super) stream: TlsStream<Tap>,
+    /// Traffic secrets of TLS 1.3.
+    pub(super) secrets: Secrets,
 }
 
 /// What a TLS handshake agreed on.
@@ -38,15 +48,15 @@ impl Conn {
     pub fn socket(&self) -> &Stream {
         match self {
             Conn::Plain(stream) => stream,
-            Conn::Tls(tls) => tls.get_ref().0,
+            Conn::Tls(tls) => tls.stream.get_ref().0.socket(),
         }
     }
 
     /// What the TLS handshake agreed on.
     pub fn session(&self) -> Option<Session> {
         let Conn::Tls(tls) = self else { return None };
-        let common = tls.get_ref().1;
-        let server_name = match tls.as_ref() {
+        let common = tls.stream.get_ref().1;
+        let server_name = match &tls.stream {
             TlsStream::Server(server) => server.get_ref().1.server_name().map(str::to_owned),
             TlsStream::Client(_) => None,
         };
@@ -82,7 +92,7 @@ macro_rules! either {
                 $call
             }
             Conn::Tls(stream) => {
-                let $stream = Pin::new(stream.as_mut());
+                let $stream = Pin::new(&mut stream.stream);
                 $call
             }
         }
@@ -119,7 +129,7 @@ impl AsyncWrite for Conn {
     fn is_write_vectored(&self) -> bool {
         match self {
             Conn::Plain(stream) => stream.is_write_vectored(),
-            Conn::Tls(stream) => stream.is_write_vectored(),
+            Conn::Tls(secured) => secured.stream.is_write_vectored(),
         }
     }
 }
