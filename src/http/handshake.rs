@@ -1,6 +1,5 @@
 //! The WebSocket side of an exchange: the request checked, the answer checked, and the tunnel that follows.
 
-use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,10 +17,9 @@ use super::exchange::{Exchange, Step};
 use super::guarded::Guarded;
 use super::journal::Journal;
 use crate::clock::{self, micros};
-use crate::net::Stream;
 use crate::route::redirect::client_headers;
 use crate::tls::Conn;
-use crate::tunnel::{Ends, Socket, relay};
+use crate::tunnel::{Ends, Line, Secure, Socket, relay};
 use crate::upstream::Body;
 
 /// A handshake that both sides agreed on.
@@ -173,29 +171,54 @@ async fn run(ends: Ends<Conn>, negotiated: Negotiated, journal: Journal) {
     let tunnel = Tunnel::new(options(&settings, negotiated.rsv), Time(opened));
     let pumps = journal.service().pumps.clone();
     let epilogue = Epilogue::new(journal, opened);
-    if matches!(ends.streams, Pair { client: Conn::Plain(_), backend: Conn::Plain(_) }) {
-        match sockets(ends) {
+    let Some(obstacle) = obstacle(&ends) else {
+        match lines(ends) {
             Ok(ends) => {
                 pumps.place(tunnel, ends, entry, Box::new(move |report| epilogue.write(&report)));
             }
-            // Only when the descriptor is not what it was a moment ago.
-            Err(error) => epilogue.log(Level::Alert, format_args!("a socket cannot be taken over: {error}")),
+            // Only when something is not what it was a moment ago.
+            Err(error) => {
+                epilogue.log(Level::Alert, format_args!("a connection cannot be taken over: {error}"))
+            }
         }
         return;
-    }
+    };
+    epilogue.log(Level::Info, format_args!("the tunnel stays with the runtime and costs more: {obstacle}"));
     let report = relay(tunnel, ends, &entry.live).await;
     drop(entry);
     epilogue.write(&report);
 }
 
-/// Takes both sockets out of the runtime.
-fn sockets(ends: Ends<Conn>) -> io::Result<Ends<Socket>> {
-    let socket = |conn| match conn {
-        Conn::Plain(stream) => Stream::into_socket(stream).map(Socket::new),
-        Conn::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
-    };
-    let Pair { client, backend } = ends.streams;
-    Ok(Ends { streams: Pair { client: socket(client)?, backend: socket(backend)? }, early: ends.early })
+/// Why these ends cannot go to a pump, if they cannot.
+fn obstacle(ends: &Ends<Conn>) -> Option<&'static str> {
+    [&ends.streams.client, &ends.streams.backend].into_iter().find_map(|conn| match conn {
+        Conn::Plain(_) => None,
+        Conn::Tls(secured) => secured.obstacle(),
+    })
+}
+
+/// Takes both ends out of the runtime, and out of rustls.
+fn lines(ends: Ends<Conn>) -> Result<Ends<Line>, String> {
+    let Ends { streams, early } = ends;
+    let (client, early_client) = line(streams.client, early.client)?;
+    let (backend, early_backend) = line(streams.backend, early.backend)?;
+    let early = Pair { client: early_client, backend: early_backend };
+    Ok(Ends { streams: Pair { client, backend }, early })
+}
+
+/// `early`: what was read of its data before; there may be more of them then.
+fn line(conn: Conn, early: Bytes) -> Result<(Line, Bytes), String> {
+    match conn {
+        Conn::Plain(stream) => {
+            let socket = stream.into_socket().map_err(|e| e.to_string())?;
+            Ok((Line::Plain(Socket::new(socket)), early))
+        }
+        Conn::Tls(secured) => {
+            let (secure, more) = Secure::new(secured.extract()?).map_err(|e| e.to_string())?;
+            let early = if more.is_empty() { early } else { [&early[..], &more].concat().into() };
+            Ok((Line::Tls(Box::new(secure)), early))
+        }
+    }
 }
 
 fn server_of(journal: &Journal) -> &str {

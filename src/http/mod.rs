@@ -27,7 +27,7 @@ pub struct Service {
     pub snapshot: Arc<Snapshot>,
     /// Open tunnels.
     pub tunnels: Arc<Tunnels>,
-    /// What drives those that run over bare sockets.
+    /// What drives them.
     pub pumps: Arc<Pumps>,
     stop: watch::Receiver<bool>,
 }

@@ -6,6 +6,6 @@ mod relay;
 mod table;
 
 pub use drive::{Ends, Report};
-pub use pump::{Done, Pumps, Socket};
+pub use pump::{Done, Line, Pumps, Secure, Socket};
 pub use relay::relay;
 pub use table::{Entry, Live, Tunnels};

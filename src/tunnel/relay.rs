@@ -1,4 +1,5 @@
-//! Drives a tunnel over async streams, as a task of the runtime. For what is no bare socket; the pump takes those.
+//! Drives a tunnel over async streams, as a task of the runtime. For what cannot
+//! leave rustls; the pump takes the rest.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;

@@ -51,15 +51,30 @@ impl Identity {
         name: &str,
         versions: &[&'static SupportedProtocolVersion],
     ) -> Result<Conn, std::io::Error> {
+        connect_with(addr, name, self.client_config(versions))
+    }
+
+    /// A client that trusts this certificate alone.
+    pub fn client_config(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.der.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
+        ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots)
-            .with_no_client_auth();
-        connect_with(addr, name, config)
+            .with_no_client_auth()
+    }
+
+    /// A server with this certificate.
+    pub fn server_config(&self, versions: &[&'static SupportedProtocolVersion]) -> ServerConfig {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![self.der.clone()], self.key_der.clone_key())
+            .unwrap()
     }
 }
 
@@ -137,14 +152,7 @@ fn pem(label: &str, der: &[u8]) -> String {
 impl Identity {
     /// Takes a connection of a backend over to TLS with this certificate, as a server.
     pub fn accept(&self, conn: Conn) -> Result<Conn, std::io::Error> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![self.der.clone()], self.key_der.clone_key())
-            .unwrap();
-        let mut tls = ServerConnection::new(Arc::new(config)).unwrap();
+        let mut tls = ServerConnection::new(Arc::new(self.server_config(rustls::ALL_VERSIONS))).unwrap();
         let mut tcp = conn.tcp().try_clone()?;
         while tls.is_handshaking() {
             tls.complete_io(&mut tcp)?;

@@ -1,8 +1,10 @@
-//! Drives tunnels over bare sockets: a thread per core, each an epoll loop with a slab of tunnels.
+//! Drives tunnels over sockets, with TLS or without: a thread per core, each an epoll loop with a slab of tunnels.
 //!
 //! Sockets are registered once, for edges in both directions; whether one can be read from or written to is a bit
 //! that an event sets and EAGAIN clears. A message costs a read and a write, and nothing is armed or allocated for it.
 
+mod line;
+mod secure;
 mod socket;
 mod thread;
 mod wheel;
@@ -15,6 +17,8 @@ use longwire_wire::Tunnel;
 
 use super::drive::{Ends, Report};
 use super::table::Entry;
+pub use line::Line;
+pub use secure::Secure;
 pub use socket::Socket;
 use thread::Thread;
 
@@ -45,7 +49,7 @@ enum Message {
 /// A tunnel on its way to a pump.
 struct Job {
     tunnel: Tunnel,
-    ends: Ends<Socket>,
+    ends: Ends<Line>,
     entry: Entry,
     done: Done,
 }
@@ -71,7 +75,7 @@ impl Pumps {
     }
 
     /// Hands a tunnel to the pump with the fewest. `done` is called when it has ended and has left the table.
-    pub fn place(&self, tunnel: Tunnel, ends: Ends<Socket>, entry: Entry, done: Done) {
+    pub fn place(&self, tunnel: Tunnel, ends: Ends<Line>, entry: Entry, done: Done) {
         let Some(pump) = self.0.iter().min_by_key(|pump| pump.tunnels.load(Relaxed)) else { return };
         pump.tunnels.fetch_add(1, Relaxed);
         pump.inbox.leave(Message::Take(Box::new(Job { tunnel, ends, entry, done })));

@@ -14,7 +14,7 @@ use slab::Slab;
 use super::super::drive::Drive;
 use super::super::table::Entry;
 use super::wheel::Wheel;
-use super::{Done, Inbox, Job, Message, Socket};
+use super::{Done, Inbox, Job, Line, Message};
 use crate::clock;
 
 /// The token of the inbox.
@@ -36,7 +36,7 @@ pub(super) struct Thread {
 
 /// A tunnel in its place.
 struct Slot {
-    drive: Drive<Socket>,
+    drive: Drive<Line>,
     entry: Entry,
     done: Done,
     /// When the wheel looks here next; `u64::MAX` when it does not.

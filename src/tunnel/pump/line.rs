@@ -1,0 +1,70 @@
+//! What a pump drives: sockets, with TLS or without.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{Secure, Socket};
+
+/// A connection to one end of a tunnel.
+#[derive(Debug)]
+pub enum Line {
+    /// A bare socket.
+    Plain(Socket),
+    /// One with TLS.
+    Tls(Box<Secure>),
+}
+
+impl Line {
+    /// Notes what an event said.
+    pub(super) fn note(&mut self, event: &mio::event::Event) {
+        match self {
+            Line::Plain(socket) => socket.note(event),
+            Line::Tls(secure) => secure.socket.note(event),
+        }
+    }
+}
+
+impl AsRawFd for Line {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Line::Plain(socket) => socket.as_raw_fd(),
+            Line::Tls(secure) => secure.socket.as_raw_fd(),
+        }
+    }
+}
+
+impl AsyncRead for Line {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Line::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
+            Line::Tls(secure) => Pin::new(secure.as_mut()).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Line {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Line::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
+            Line::Tls(secure) => Pin::new(secure.as_mut()).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Line::Plain(socket) => Pin::new(socket).poll_flush(cx),
+            Line::Tls(secure) => Pin::new(secure.as_mut()).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Line::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Line::Tls(secure) => Pin::new(secure.as_mut()).poll_shutdown(cx),
+        }
+    }
+}
