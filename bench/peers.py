@@ -89,7 +89,7 @@ https://localhost:{tls} {{
 
 
 def longwire(at):
-    config = "worker_processes 1;\nevents {}\nhttp {" + NGINX.format(**at) + "}\n"
+    config = "worker_processes 1; error_log stderr error;\nevents {}\nhttp {" + NGINX.format(**at) + "}\n"
     return [at["longwire"], "-c", save(at, "longwire.conf", config)], {}
 
 
@@ -133,7 +133,7 @@ def traefik(at):
         str(VENV / "bin/traefik"),
         f"--entrypoints.plain.address=127.0.0.1:{at['plain']}",
         f"--entrypoints.tls.address=127.0.0.1:{at['tls']}",
-        "--providers.file.filename=" + save(at, "traefik.yml", json.dumps(dynamic)),
+        "--providers.file.filename=" + save(at, "routes.yml", json.dumps(dynamic)),
         "--log.level=ERROR",
         "--global.checknewversion=false",
         "--global.sendanonymoususage=false",
@@ -247,7 +247,8 @@ class Peer:
         try:
             for port in (plain, tls):
                 procs.wait_for_port(port, self.process, 90 if wrapper else 20)
-        except RuntimeError:
+            procs.wait_for_upgrade(plain)
+        except (RuntimeError, OSError):
             self.stop()
             raise
         self.url = {"plain": f"ws://localhost:{plain}/", "tls": f"wss://localhost:{tls}/"}

@@ -30,11 +30,11 @@ def medians(results):
 
 def order(row):
     """Memory, costs, times, handshakes."""
-    kinds = ["process", "idle", "echo", "2000", "handshakes"]
+    kinds = ["process", "idle", "echo", "2000", "200 at", "broadcast", "handshakes"]
     sizes = [" 64 B", " 1 KB", " 16 KB", " 256 KB"]
     kind = next((n for n, kind in enumerate(kinds) if row.startswith(kind)), len(kinds))
     size = next((n for n, size in enumerate(sizes) if size in row), 0)
-    return kind, " tls" in row and kind != 4, size
+    return kind, " tls" in row and kind != 6, size
 
 
 def better(row, a, b):

@@ -9,10 +9,20 @@ import time
 import peers
 import procs
 
-NAMES = ["idle", "echo", "rate", "handshakes", "instructions"]
+NAMES = ["idle", "echo", "rate", "burst", "broadcast", "handshakes", "instructions"]
 SIZES = {"64": "64 B", "1024": "1 KB", "16384": "16 KB", "262144": "256 KB"}
 # Programs that valgrind runs; Go's runtime and Envoy are not worth the wait.
 COUNTABLE = ["longwire", "nginx", "haproxy"]
+
+
+LEGS = ("plain", "tls")
+
+
+class Direct:
+    """The backend without a proxy."""
+
+    def __init__(self, url):
+        self.name, self.url = "direct", {"plain": url}
 
 
 class Bench:
@@ -36,34 +46,38 @@ class Bench:
     def peer(self, name):
         """Yields (what, value) for one peer."""
         if name == "direct":
-            yield from self.guard(name, self.rate, f"ws://127.0.0.1:{self.at['backend']}/", "plain")
+            direct = Direct(f"ws://127.0.0.1:{self.at['backend']}/")
+            for scenario in ("rate", "burst", "broadcast"):
+                if scenario in self.wanted:
+                    yield from self.guard(name, self.works()[scenario], direct, "plain")
             return
-        for scenario in ("idle", "echo", "rate", "handshakes"):
-            if scenario in self.wanted:
-                # Each scenario gets a fresh process: memory that an earlier one left would be counted.
-                yield from self.guard(name, self.fresh, name, scenario)
+        for scenario, work in self.works().items():
+            for leg in LEGS if scenario in self.wanted else ():
+                yield from self.guard(name, self.fresh, name, leg, work)
         if "instructions" in self.wanted and not self.perf and name in COUNTABLE:
-            for leg in ("plain", "tls"):
+            for leg in LEGS:
                 yield from self.guard(name, self.instructions, name, leg)
+
+    def works(self):
+        return {
+            "idle": self.idle,
+            "echo": self.echo,
+            "rate": self.rate,
+            "burst": self.burst,
+            "broadcast": self.broadcast,
+            "handshakes": self.handshakes,
+        }
 
     def guard(self, name, work, *args):
         """What fails is told and left out."""
         try:
             yield from work(*args)
         except (RuntimeError, OSError, subprocess.SubprocessError) as error:
-            self.problems.append(f"{name}: {work.__name__} {' '.join(map(str, args[1:]))}: {error}")
+            self.problems.append(f"{name}: {args[-1].__name__ if callable(args[-1]) else work.__name__}: {error}")
             print("  " + self.problems[-1], flush=True)
 
-    def fresh(self, name, scenario):
-        legs = ("plain", "tls")
-        if scenario == "idle":
-            for leg in legs:
-                yield from self.with_peer(name, self.idle, leg)
-        else:
-            for leg in legs:
-                yield from self.with_peer(name, getattr(self, "_" + scenario), leg)
-
-    def with_peer(self, name, work, leg):
+    def fresh(self, name, leg, work):
+        """Each scenario gets a fresh process: memory that an earlier one left would be counted."""
         peer = peers.Peer(name, self.at, self.log)
         try:
             yield from work(peer, leg)
@@ -75,19 +89,19 @@ class Bench:
 
     def idle(self, peer, leg):
         """Memory of the process for each tunnel that is open and silent."""
-        count = 1000 if self.quick else 4000
+        count = 2000 if self.quick else 5000
         # What the first connections leave behind is there once, whatever comes.
         self.load("echo", peer.url[leg], connections=10, count=100).run()
         time.sleep(0.5)
         before = procs.pss_kb(peer.pid)
-        yield "process PSS, KB", before
+        yield f"process PSS, {leg}, KB", before
         load = self.load("idle", peer.url[leg], connections=count, seconds=0.2)
         time.sleep(1)
         after = procs.pss_kb(peer.pid)
         load.run()
         yield f"idle tunnel, {leg}, KB", (after - before) / count
 
-    def _echo(self, peer, leg):
+    def echo(self, peer, leg):
         """What one message costs there and back."""
         for size, count in (("64", 100_000), ("1024", 60_000), ("16384", 20_000), ("262144", 1500)):
             count = count // 3 if self.quick else count
@@ -99,18 +113,32 @@ class Bench:
             for what, value in counters.end(result["count"]).items():
                 yield f"echo {SIZES[size]}, {leg}, {what}", value
 
-    def _rate(self, peer, leg):
-        yield from self.rate(peer.url[leg], leg)
-
-    def rate(self, url, leg):
+    def rate(self, peer, leg):
         """Times at a fixed rate, from when each message was to be sent."""
-        if "rate" not in self.wanted:
-            return
-        result = self.load("echo", url, connections=100, rate=2000, seconds=2 if self.quick else 10).run()
-        for what in ("p50", "p99", "p999"):
-            yield f"2000 messages/s, {leg}, {what} us", result[f"{what}_us"]
+        seconds = 2 if self.quick else 10
+        result = self.load("echo", peer.url[leg], connections=100, rate=2000, seconds=seconds).run()
+        yield from self.times(f"2000 messages/s, {leg}", peer, result)
 
-    def _handshakes(self, peer, leg):
+    def burst(self, peer, leg):
+        """All send at once."""
+        seconds = 2 if self.quick else 10
+        result = self.load("burst", peer.url[leg], connections=200, rate=5, seconds=seconds).run()
+        yield from self.times(f"200 at once, {leg}", peer, result)
+
+    def broadcast(self, peer, leg):
+        """One sends, all receive."""
+        seconds = 2 if self.quick else 10
+        url = peer.url[leg] + "broadcast"
+        result = self.load("broadcast", url, connections=500, rate=5, size=200, seconds=seconds).run()
+        yield from self.times(f"broadcast to 500, {leg}", peer, result)
+
+    def times(self, row, peer, result):
+        if result["failed"]:
+            self.problems.append(f"{peer.name}: {row}: {result['failed']} messages did not come")
+        for what in ("p50", "p99", "p999"):
+            yield f"{row}, {what} us", result[f"{what}_us"]
+
+    def handshakes(self, peer, leg):
         kinds = {"plain": {}} if leg == "plain" else {"tls full": {"full": True}, "tls resumed": {}}
         for kind, options in kinds.items():
             count = 1000 if self.quick else 4000

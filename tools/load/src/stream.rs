@@ -9,7 +9,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, SignatureScheme};
+use rustls::{
+    CipherSuite, ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, SignatureScheme,
+};
 
 /// A stream that never blocks.
 pub(crate) enum Stream {
@@ -88,7 +90,10 @@ fn ignore_blocked(result: io::Result<()>) -> io::Result<()> {
 
 /// TLS towards the proxy: whatever certificate it shows, with or without taking up earlier sessions.
 pub(crate) fn tls_config(resume: bool) -> Result<Arc<ClientConfig>, String> {
-    let provider = Arc::new(default_provider());
+    let mut provider = default_provider();
+    // Browsers ask for AES with 128 bits first, and the server follows.
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    let provider = Arc::new(provider);
     let verifier = Arc::new(Unverified(provider.signature_verification_algorithms));
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
