@@ -11,7 +11,13 @@ import subprocess
 import time
 
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
-EVENTS = ["instructions:u", "instructions:k", "cycles:u", "cycles:k"]
+NAMES = {
+    "instructions:u": "user instructions",
+    "instructions:k": "kernel instructions",
+    "cycles:u": "user cycles",
+    "cycles:k": "kernel cycles",
+}
+EVENTS = list(NAMES)
 
 
 def die_with_parent():
@@ -122,17 +128,17 @@ class Counters:
         """What one message cost."""
         messages = max(messages, 1)
         total, user, system = (b - a for a, b in zip(self.before, cpu(self.pid)))
-        result = {"cpu_us": total / messages}
-        if user + system >= 0.5e6:
+        result = {"CPU us": total / messages}
+        if user + system >= 1e6:
             # The timer's samples say something only when there are many.
-            result["user_us"] = total * user / (user + system) / messages
+            result["CPU us in user"] = total * user / (user + system) / messages
         if self.perf:
             self.perf.send_signal(signal.SIGINT)
             self.perf.wait(10)
             for line in self.file.read_text().splitlines():
                 fields = line.split(",")
-                if len(fields) > 2 and fields[0].isdigit():
-                    result[fields[2].replace(":", "_")] = int(fields[0]) / messages
+                if len(fields) > 2 and fields[0].isdigit() and fields[2] in NAMES:
+                    result[NAMES[fields[2]]] = int(fields[0]) / messages
         return result
 
 

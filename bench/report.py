@@ -34,7 +34,7 @@ def order(row):
     sizes = [" 64 B", " 1 KB", " 16 KB", " 256 KB"]
     kind = next((n for n, kind in enumerate(kinds) if row.startswith(kind)), len(kinds))
     size = next((n for n, size in enumerate(sizes) if size in row), 0)
-    return kind, " tls" in row and kind != 6, size
+    return kind, " tls" in row and kind != 6, size, row if kind == 2 else ""
 
 
 def better(row, a, b):
@@ -45,11 +45,11 @@ def table(facts, results, problems):
     rows = medians(results)
     names = [name for name in ["longwire", "nginx", "haproxy", "envoy", "caddy", "traefik", "direct"] if name in results]
     lines = [f"# Longwire beside its peers, {facts['date']}", ""]
-    lines += [f"{facts['machine']}. {facts['note']}".strip(), ""]
+    lines += [f"{facts['machine']}, load average {facts['load']}. {facts['note']}".strip(), ""]
     lines += [
         f"Medians of {facts['rounds']} round(s){', the short form' if facts['quick'] else ''}; one worker or thread each; "
         "all on loopback; the entry's headers. The best proxy of a row is bold. Longwire runs one pump thread beside "
-        "one thread for handshakes. cpu_us and user_us are microseconds of processor time per message there and back.",
+        "one thread for handshakes. CPU us is the processor time of the proxy for one message there and back, in microseconds.",
         "",
     ]
     if not facts["counters"]:
@@ -102,7 +102,7 @@ def plot(results):
     """Bars, one panel a row, for the rows that say most."""
     rows = medians(results)
     picks = ["idle tunnel, plain, KB", "idle tunnel, tls, KB"]
-    picks += [f"echo {size}, {leg}, cpu_us" for size in ("64 B", "16 KB") for leg in ("plain", "tls")]
+    picks += [f"echo {size}, {leg}, CPU us" for size in ("64 B", "16 KB") for leg in ("plain", "tls")]
     picks += ["2000 messages/s, plain, p99 us", "handshakes per CPU second, tls full"]
     panels = [panel(row, rows[row]) for row in picks if row in rows]
     width, high = 420, 190
