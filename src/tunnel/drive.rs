@@ -54,6 +54,10 @@ thread_local! {
 pub(super) struct Drive<S> {
     tunnel: Tunnel,
     pub(super) ends: Pair<End<S>>,
+    /// Something is to be written, finished or timed that reading does not bring about: the ends want a look.
+    unsettled: bool,
+    /// When to turn again though nothing came; `u64::MAX` for never.
+    due_us: u64,
 }
 
 pub(super) struct End<S> {
@@ -82,12 +86,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         };
         let client = end(ends.streams.client, ends.early.client);
         let backend = end(ends.streams.backend, ends.early.backend);
-        Drive { tunnel, ends: Pair { client, backend } }
+        Drive { tunnel, ends: Pair { client, backend }, unsettled: true, due_us: 0 }
     }
 
     /// Does what somebody wishes.
     pub(super) fn obey(&mut self, wish: Wish) {
         let now = Time(clock::now_us());
+        self.unsettled = true;
         match wish {
             Wish::Close(code, cause) => self.tunnel.close(code, cause, now),
             Wish::Cut => {
@@ -118,23 +123,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
 
     /// When to turn again though nothing came; activity only moves it later.
     pub(super) fn next_us(&self) -> Option<u64> {
-        let finishing = Side::BOTH.iter().filter_map(|&side| {
-            let end = &self.ends[side];
-            end.finish_by_us.filter(|_| end.stream.is_some())
-        });
-        finishing.chain(self.tunnel.poll_timeout().map(|at| at.0)).min().filter(|at| *at != u64::MAX)
+        Some(self.due_us).filter(|at| *at != u64::MAX)
     }
 
-    /// Moves what can be moved, for a while. True when there is more to do at once. `now`: microseconds of the
-    /// process's clock.
-    pub(super) fn turn(&mut self, now: u64, cx: &mut Context<'_>) -> bool {
-        let mut again = self.turn_ends(now, cx);
+    /// Moves what can be moved, for a while. True when there may be more to do at once. `now`: microseconds of the
+    /// process's clock. `readable` says whether reading from a stream is worth a try.
+    ///
+    /// While messages flow nothing but reading and writing is done: no timer is looked at before it is due.
+    pub(super) fn turn(&mut self, now: u64, cx: &mut Context<'_>, readable: impl Fn(&S) -> bool) -> bool {
+        if now >= self.due_us {
+            self.tunnel.handle_timeout(Time(now));
+            self.unsettled = true;
+        }
+        let mut again = self.settle(now, cx);
         for _ in 0..ROUNDS {
-            if self.tunnel.poll_timeout().is_some_and(|at| at.0 <= now) {
-                self.tunnel.handle_timeout(Time(now));
-            }
-            again = Side::BOTH.into_iter().fold(false, |again, side| self.read(side, now, cx) | again);
-            again |= self.turn_ends(now, cx);
+            let client = self.read(Side::Client, now, cx, &readable);
+            let backend = self.read(Side::Backend, now, cx, &readable);
+            again = self.settle(now, cx) | client | backend;
             if !again {
                 break;
             }
@@ -142,18 +147,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         again
     }
 
-    /// True when there is more to do: also when an end failed, which may concern the one that had its turn before.
-    fn turn_ends(&mut self, now: u64, cx: &mut Context<'_>) -> bool {
-        Side::BOTH
+    /// Sees to both ends, where that is needed. True when there is more to do: also when an end failed, which may
+    /// concern the one that had its turn before.
+    fn settle(&mut self, now: u64, cx: &mut Context<'_>) -> bool {
+        if !self.unsettled {
+            return false;
+        }
+        let again = Side::BOTH
             .into_iter()
-            .fold(false, |again, side| self.write(side, now, cx) | self.finish(side, now, cx) | again)
+            .fold(false, |again, side| self.write(side, now, cx) | self.finish(side, now, cx) | again);
+        let waits = |end: &End<S>| end.unflushed || !end.pending.is_empty();
+        self.unsettled =
+            again || self.tunnel.is_ending() || waits(&self.ends.client) || waits(&self.ends.backend);
+        self.due_us = self.next_due();
+        again
+    }
+
+    fn next_due(&self) -> u64 {
+        let finishing = Side::BOTH.iter().filter_map(|&side| {
+            let end = &self.ends[side];
+            end.finish_by_us.filter(|_| end.stream.is_some())
+        });
+        finishing.chain(self.tunnel.poll_timeout().map(|at| at.0)).min().unwrap_or(u64::MAX)
     }
 
     /// Reads once from an end and writes on to the other. True when there may be more.
-    fn read(&mut self, from: Side, now: u64, cx: &mut Context<'_>) -> bool {
+    fn read(&mut self, from: Side, now: u64, cx: &mut Context<'_>, readable: &impl Fn(&S) -> bool) -> bool {
         let to = from.other();
         let other = &self.ends[to];
         if !other.pending.is_empty() || other.unflushed || !self.tunnel.wants_read(from) {
+            return false;
+        }
+        let end = &self.ends[from];
+        if end.early.is_empty() && !end.stream.as_ref().is_some_and(readable) {
             return false;
         }
         SCRATCH.with_borrow_mut(|scratch| {
@@ -161,19 +187,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
             let Some(stream) = end.stream.as_mut() else { return false };
             let result = if end.early.is_empty() {
                 let mut buffer = ReadBuf::new(&mut scratch.buffer);
-                match Pin::new(stream).poll_read(cx, &mut buffer) {
+                match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
                     Poll::Pending => return false,
                     Poll::Ready(result) => result.map(|()| buffer.filled().len()),
                 }
             } else {
                 let count = end.early.len().min(BUFFER);
                 scratch.buffer[..count].copy_from_slice(&end.early.split_to(count));
+                if end.early.is_empty() {
+                    // Lets go of the buffer that the head came in.
+                    end.early = Bytes::new();
+                }
                 Ok(count)
             };
-            if end.early.is_empty() {
-                // Lets go of the buffer that the head came in.
-                end.early = Bytes::new();
-            }
+            let more = !end.early.is_empty() || readable(stream);
             match result {
                 Ok(0) => self.tunnel.handle_eof(from, Time(now)),
                 // A TLS peer that closes TCP without close_notify: the frames say whether anything is missing.
@@ -187,7 +214,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
                     self.forward(to, input, &scratch.plan, now, cx);
                 }
             }
-            true
+            self.unsettled |= self.tunnel.is_ending();
+            more
         })
     }
 
@@ -196,10 +224,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         let end = &mut self.ends[to];
         let Some(stream) = end.stream.as_mut() else { return };
         if plan.whole() {
-            match Pin::new(stream).poll_write(cx, input) {
+            match Pin::new(&mut *stream).poll_write(cx, input) {
                 Poll::Ready(Ok(count)) => {
-                    end.unflushed = true;
                     end.pending.extend_from_slice(&input[count..]);
+                    end.unflushed = Pin::new(stream).poll_flush(cx).is_pending();
                 }
                 Poll::Ready(Err(_)) => return self.tunnel.handle_error(to, Time(now)),
                 Poll::Pending => end.pending.extend_from_slice(input),
@@ -207,7 +235,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         } else {
             plan.segments(input).for_each(|segment| end.pending.extend_from_slice(segment));
         }
-        self.write(to, now, cx);
+        if let Some(frame) = self.tunnel.poll_transmit(to, Time(now), &mut random) {
+            end.pending.extend_from_slice(&frame);
+        }
+        // A frame of ours, also one within the plan, has set a timer.
+        self.unsettled |= end.unflushed || !end.pending.is_empty() || !plan.own().is_empty();
     }
 
     /// Writes what waits for an end, with frames of our own behind it. True when the end failed.

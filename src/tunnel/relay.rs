@@ -41,7 +41,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Relay<'a, S> {
         if let Some(wish) = self.live.take_command(cx.waker()) {
             self.drive.obey(wish);
         }
-        let again = self.drive.turn(clock::now_us(), cx) | self.poll_clock(cx);
+        let again = self.drive.turn(clock::now_us(), cx, |_| true) | self.poll_clock(cx);
         self.live.publish(self.drive.stats());
         match self.drive.report() {
             Some(report) => Poll::Ready(report),

@@ -19,6 +19,14 @@ pub enum Line {
 }
 
 impl Line {
+    /// Whether reading is worth a try.
+    pub(super) fn is_readable(&self) -> bool {
+        match self {
+            Line::Plain(socket) => socket.is_readable(),
+            Line::Tls(secure) => secure.is_readable(),
+        }
+    }
+
     /// Notes what an event said.
     pub(super) fn note(&mut self, event: &mio::event::Event) {
         match self {

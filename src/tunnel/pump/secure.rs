@@ -41,6 +41,11 @@ impl Secure {
         Ok((Secure { socket, opener, sealer, received, unsent, end }, data))
     }
 
+    /// Whether there may be something to read: from the socket, or from what was received before, or the end.
+    pub(super) fn is_readable(&self) -> bool {
+        self.socket.is_readable() || self.end.is_some() || whole_record(&self.received).is_some()
+    }
+
     /// What is read once nothing more will come.
     fn last_read(&self) -> Option<io::Result<()>> {
         self.end.map(|end| end.map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault)))

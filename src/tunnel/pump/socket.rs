@@ -25,6 +25,11 @@ impl Socket {
         Socket { inner, readable: true, writable: true, ended: false }
     }
 
+    /// Whether there may be something to read.
+    pub(super) fn is_readable(&self) -> bool {
+        self.readable
+    }
+
     /// Notes what an event said.
     pub(super) fn note(&mut self, event: &mio::event::Event) {
         self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();

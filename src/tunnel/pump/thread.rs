@@ -32,6 +32,8 @@ pub(super) struct Thread {
     wheel: Wheel,
     /// Slots that have something to do.
     run: Vec<usize>,
+    /// When the last events came: the time for all that they lead to.
+    now_us: u64,
 }
 
 /// A tunnel in its place.
@@ -60,13 +62,15 @@ impl Wake for Look {
 
 impl Thread {
     pub(super) fn new(poll: Poll, inbox: Arc<Inbox>, tunnels: Arc<AtomicUsize>) -> Thread {
-        let wheel = Wheel::new(clock::now_us());
-        Thread { poll, inbox, tunnels, slots: Slab::new(), wheel, run: Vec::new() }
+        let now_us = clock::now_us();
+        let wheel = Wheel::new(now_us);
+        Thread { poll, inbox, tunnels, slots: Slab::new(), wheel, run: Vec::new(), now_us }
     }
 
     /// Runs until it is told to stop.
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS);
+        let mut turning = Vec::new();
         loop {
             let patience = self.patience();
             if let Err(error) = self.poll.poll(&mut events, patience)
@@ -85,10 +89,11 @@ impl Thread {
             if woken && !self.read_inbox() {
                 return;
             }
-            let now = clock::now_us();
-            self.wake_due(now);
-            for slot in std::mem::take(&mut self.run) {
-                self.turn(slot, now);
+            self.now_us = clock::now_us();
+            self.wake_due();
+            std::mem::swap(&mut self.run, &mut turning);
+            for slot in turning.drain(..) {
+                self.turn(slot);
             }
         }
     }
@@ -99,7 +104,8 @@ impl Thread {
             return Some(Duration::ZERO);
         }
         let next = self.wheel.next_us()?;
-        Some(Duration::from_micros(next.saturating_sub(clock::now_us())))
+        // The time of the last events will do: ticks are coarse.
+        Some(Duration::from_micros(next.saturating_sub(self.now_us)))
     }
 
     fn queue(&mut self, slot: usize) {
@@ -162,9 +168,9 @@ impl Thread {
         }
     }
 
-    fn wake_due(&mut self, now: u64) {
+    fn wake_due(&mut self) {
         let mut due = Vec::new();
-        self.wheel.take_due(now, &mut due);
+        self.wheel.take_due(self.now_us, &mut due);
         for key in due {
             let slot = key as usize;
             if let Some(found) = self.slots.get_mut(slot) {
@@ -174,10 +180,11 @@ impl Thread {
         }
     }
 
-    fn turn(&mut self, slot: usize, now: u64) {
+    fn turn(&mut self, slot: usize) {
+        let now = self.now_us;
         let Some(found) = self.slots.get_mut(slot) else { return };
         found.queued = false;
-        let again = found.drive.turn(now, &mut Context::from_waker(Waker::noop()));
+        let again = found.drive.turn(now, &mut Context::from_waker(Waker::noop()), Line::is_readable);
         found.entry.live.publish(found.drive.stats());
         if let Some(report) = found.drive.report() {
             let Slot { entry, done, .. } = *self.slots.remove(slot);
