@@ -237,3 +237,24 @@ fn off_sends_no_pings() {
     assert_eq!(frame.opcode, CLOSE, "{frame:?}");
     assert_eq!(server.try_read_raw_frame().unwrap().opcode, CLOSE);
 }
+
+/// A ping that waited for the end of a frame, and left between two frames of one read, is due as promptly as others.
+#[test]
+fn a_ping_between_two_frames_has_its_deadline() {
+    let (_longwire, mut client, mut server) = tunnel("websocket_ping 1s timeout=200ms;");
+    client.answer_pings(1);
+    let bytes = text("one").bytes(None);
+    let (first, rest) = bytes.split_at(3);
+    server.send(first);
+    // The backend's own pings tell the time: by the second one the client's has become due, and waits.
+    for _ in 0..2 {
+        while server.try_read_raw_frame().unwrap().opcode != PING {}
+    }
+    server.send([rest, &text("two").bytes(None)].concat());
+    client.answers_pings = false;
+    assert_eq!(client.try_read_raw_frame().unwrap().payload, b"one");
+    assert_eq!(client.try_read_raw_frame().unwrap().opcode, PING);
+    let asked = Instant::now();
+    assert_eq!(server.read_frame().close_code(), Some(1001));
+    assert!(asked.elapsed() < Duration::from_millis(600), "after {:?}", asked.elapsed());
+}

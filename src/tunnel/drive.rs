@@ -238,8 +238,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         if let Some(frame) = self.tunnel.poll_transmit(to, Time(now), &mut random) {
             end.pending.extend_from_slice(&frame);
         }
-        // A frame of ours, also one within the plan, has set a timer.
-        self.unsettled |= end.unflushed || !end.pending.is_empty() || !plan.own().is_empty();
+        // What waits is written, and a timer that a frame of ours has set is looked at, when the ends are settled.
+        self.unsettled |= end.unflushed || !end.pending.is_empty();
     }
 
     /// Writes what waits for an end, with frames of our own behind it. True when the end failed.
