@@ -89,7 +89,7 @@ type Answer = Response<Full<Bytes>>;
 
 async fn answer(request: Request<Incoming>, tunnels: Arc<Tunnels>) -> Result<Answer, http::Error> {
     match (request.method(), request.uri().path()) {
-        (&Method::GET, "/") => {
+        (&Method::GET | &Method::HEAD, "/") => {
             Response::builder().header(header::CONTENT_TYPE, "text/html; charset=utf-8").body(PAGE.into())
         }
         (&Method::GET, "/tunnel") => tunnel(request.uri().query().unwrap_or_default(), &tunnels),
