@@ -7,7 +7,7 @@ use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
 use hyper::upgrade::OnUpgrade;
-use longwire_conf::model::{Action, Level, Location, ProxyPass, Server, Settings};
+use longwire_conf::model::{Action, Level, Server, Settings};
 use longwire_wire::handshake::is_websocket_upgrade;
 
 use super::body::{self, Progress};
@@ -336,7 +336,9 @@ impl Exchange {
 
     async fn act(&mut self, snapshot: &Snapshot, chosen: Option<&Chosen<'_>>, action: &Action) -> Step {
         match (action, chosen) {
-            (Action::Proxy(pass), Some(chosen)) => self.pass(snapshot, chosen, pass).await,
+            (Action::Proxy(pass), Some(chosen)) => {
+                proxy::pass(self, snapshot, chosen.location, chosen.how, pass).await
+            }
             (Action::Proxy(_), None) => Step::Status(500, None),
             (Action::Return(rule), _) => {
                 self.blame(
@@ -347,11 +349,6 @@ impl Exchange {
                 self.answered(reply)
             }
         }
-    }
-
-    async fn pass(&mut self, snapshot: &Snapshot, chosen: &Chosen<'_>, pass: &ProxyPass) -> Step {
-        let location: &Location = chosen.location;
-        proxy::pass(self, snapshot, location, chosen.how, pass).await
     }
 
     fn nothing_here(&mut self) -> Step {

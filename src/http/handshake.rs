@@ -157,7 +157,6 @@ async fn streams(client: OnUpgrade, backend: OnUpgrade, patience: Duration) -> R
 async fn run(ends: Ends<Conn>, negotiated: Negotiated, journal: Journal) {
     let settings = journal.settings().clone();
     for conn in [&ends.streams.client, &ends.streams.backend] {
-        conn.socket().set_nodelay();
         if let Some(ping) = settings.websocket_ping {
             // The kernel's judgement comes no later than ours, for an end that answers no pings.
             conn.socket().set_user_timeout((ping.interval + ping.timeout).max(Duration::from_secs(10)));

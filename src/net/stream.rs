@@ -55,14 +55,6 @@ impl Stream {
         }
     }
 
-    /// The other end.
-    pub fn peer(&self) -> io::Result<Endpoint> {
-        match self {
-            Stream::Tcp(tcp) => tcp.peer_addr().map(Endpoint::Tcp),
-            Stream::Unix(_) => Ok(Endpoint::Unix(std::path::PathBuf::new())),
-        }
-    }
-
     /// This end.
     pub fn local(&self) -> io::Result<Endpoint> {
         match self {
