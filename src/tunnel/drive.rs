@@ -13,7 +13,6 @@ use longwire_wire::{Cause, CloseCode, Outcome, Pair, Plan, Side, SideState, Stat
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::table::Wish;
-use crate::clock;
 
 /// One read takes at most this much.
 pub(super) const BUFFER: usize = 64 * 1024;
@@ -89,9 +88,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         Drive { tunnel, ends: Pair { client, backend }, unsettled: true, due_us: 0 }
     }
 
-    /// Does what somebody wishes.
-    pub(super) fn obey(&mut self, wish: Wish) {
-        let now = Time(clock::now_us());
+    /// Does what somebody wishes. `now` as in [`Drive::turn`].
+    pub(super) fn obey(&mut self, wish: Wish, now: u64) {
+        let now = Time(now);
         self.unsettled = true;
         match wish {
             Wish::Close(code, cause) => self.tunnel.close(code, cause, now),

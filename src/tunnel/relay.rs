@@ -38,10 +38,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Relay<'a, S> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Report> {
+        let now = clock::now_us();
         if let Some(wish) = self.live.take_command(cx.waker()) {
-            self.drive.obey(wish);
+            self.drive.obey(wish, now);
         }
-        let again = self.drive.turn(clock::now_us(), cx, |_| true) | self.poll_clock(cx);
+        let again = self.drive.turn(now, cx, |_| true) | self.poll_clock(cx);
         self.live.publish(self.drive.stats());
         match self.drive.report() {
             Some(report) => Poll::Ready(report),

@@ -7,18 +7,19 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::kernel::{Edge, Fd};
 use super::{Secure, Socket};
 
 /// A connection to one end of a tunnel.
 #[derive(Debug)]
-pub enum Line {
+pub enum Line<F = socket2::Socket> {
     /// A bare socket.
-    Plain(Socket),
+    Plain(Socket<F>),
     /// One with TLS.
-    Tls(Box<Secure>),
+    Tls(Box<Secure<F>>),
 }
 
-impl Line {
+impl<F: Fd> Line<F> {
     /// Whether reading is worth a try.
     pub(super) fn is_readable(&self) -> bool {
         match self {
@@ -28,15 +29,15 @@ impl Line {
     }
 
     /// Notes what an event said.
-    pub(super) fn note(&mut self, event: &mio::event::Event) {
+    pub(super) fn note(&mut self, edge: Edge) {
         match self {
-            Line::Plain(socket) => socket.note(event),
-            Line::Tls(secure) => secure.socket.note(event),
+            Line::Plain(socket) => socket.note(edge),
+            Line::Tls(secure) => secure.socket.note(edge),
         }
     }
 }
 
-impl AsRawFd for Line {
+impl<F: Fd> AsRawFd for Line<F> {
     fn as_raw_fd(&self) -> RawFd {
         match self {
             Line::Plain(socket) => socket.as_raw_fd(),
@@ -45,7 +46,7 @@ impl AsRawFd for Line {
     }
 }
 
-impl AsyncRead for Line {
+impl<F: Fd> AsyncRead for Line<F> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Line::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
@@ -54,7 +55,7 @@ impl AsyncRead for Line {
     }
 }
 
-impl AsyncWrite for Line {
+impl<F: Fd> AsyncWrite for Line<F> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Line::Plain(socket) => Pin::new(socket).poll_write(cx, buf),

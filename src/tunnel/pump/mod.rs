@@ -3,6 +3,7 @@
 //! Sockets are registered once, for edges in both directions; whether one can be read from or written to is a bit
 //! that an event sets and EAGAIN clears. A message costs a read and a write, and nothing is armed or allocated for it.
 
+mod kernel;
 mod line;
 mod secure;
 mod socket;
@@ -17,6 +18,7 @@ use longwire_wire::Tunnel;
 
 use super::drive::{Ends, Report};
 use super::table::Entry;
+use kernel::{Epoll, Kernel};
 pub use line::Line;
 pub use secure::Secure;
 pub use socket::Socket;
@@ -27,19 +29,19 @@ pub struct Pumps(Vec<Handle>);
 
 /// One pump, as others see it.
 struct Handle {
-    inbox: Arc<Inbox>,
+    inbox: Arc<Inbox<Epoll>>,
     tunnels: Arc<AtomicUsize>,
 }
 
 /// What others leave for a pump.
-struct Inbox {
-    messages: Mutex<Vec<Message>>,
-    waker: mio::Waker,
+struct Inbox<K: Kernel> {
+    messages: Mutex<Vec<Message<K>>>,
+    waker: K::Waker,
 }
 
-enum Message {
+enum Message<K: Kernel> {
     /// A tunnel to take over.
-    Take(Box<Job>),
+    Take(Box<Job<K>>),
     /// Somebody wishes something of the tunnel in this slot.
     Look(usize),
     /// End the thread.
@@ -47,9 +49,9 @@ enum Message {
 }
 
 /// A tunnel on its way to a pump.
-struct Job {
+struct Job<K: Kernel> {
     tunnel: Tunnel,
-    ends: Ends<Line>,
+    ends: Ends<Line<K::Fd>>,
     entry: Entry,
     done: Done,
 }
@@ -62,12 +64,13 @@ impl Pumps {
     pub fn start(threads: usize) -> io::Result<Pumps> {
         (0..threads.max(1))
             .map(|number| {
-                let poll = mio::Poll::new()?;
-                let waker = mio::Waker::new(poll.registry(), thread::WAKE)?;
+                let (epoll, waker) = Epoll::new()?;
                 let inbox = Arc::new(Inbox { messages: Mutex::default(), waker });
                 let tunnels = Arc::new(AtomicUsize::new(0));
-                let thread = Thread::new(poll, inbox.clone(), tunnels.clone());
-                std::thread::Builder::new().name(format!("pump-{number}")).spawn(move || thread.run())?;
+                let thread = Thread::new(epoll.now_us(), inbox.clone(), tunnels.clone());
+                std::thread::Builder::new()
+                    .name(format!("pump-{number}"))
+                    .spawn(move || thread.run(epoll))?;
                 Ok(Handle { inbox, tunnels })
             })
             .collect::<io::Result<_>>()
@@ -90,18 +93,17 @@ impl Drop for Pumps {
     }
 }
 
-impl Inbox {
-    fn leave(&self, message: Message) {
+impl<K: Kernel> Inbox<K> {
+    fn leave(&self, message: Message<K>) {
         let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
         messages.push(message);
         // The first one wakes the pump; the others are found with it.
         if messages.len() == 1 {
-            // An eventfd takes a wake-up unless four billion are unread.
-            let _ = self.waker.wake();
+            K::wake(&self.waker);
         }
     }
 
-    fn take(&self) -> Vec<Message> {
+    fn take(&self) -> Vec<Message<K>> {
         std::mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

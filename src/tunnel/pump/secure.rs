@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Socket;
+use super::kernel::Fd;
 use crate::tls::{Extracted, Fault, MAX_RECORD, Opener, Sealer, whole_record};
 
 /// Data taken by one write; more would only wait here.
@@ -20,8 +21,8 @@ thread_local! {
 
 /// A TLS connection after its handshake. It reads into buffers that can hold a whole record.
 #[derive(Debug)]
-pub struct Secure {
-    pub(super) socket: Socket,
+pub struct Secure<F = socket2::Socket> {
+    pub(super) socket: Socket<F>,
     opener: Opener,
     sealer: Sealer,
     /// Received, not opened: a record that is cut, or what came before the pump took over.
@@ -40,7 +41,9 @@ impl Secure {
         let end = ended.then_some(Ok(()));
         Ok((Secure { socket, opener, sealer, received, unsent, end }, data))
     }
+}
 
+impl<F: Fd> Secure<F> {
     /// Whether there may be something to read: from the socket, or from what was received before, or the end.
     pub(super) fn is_readable(&self) -> bool {
         self.socket.is_readable() || self.end.is_some() || whole_record(&self.received).is_some()
@@ -105,7 +108,7 @@ impl Secure {
     }
 }
 
-impl AsyncRead for Secure {
+impl<F: Fd> AsyncRead for Secure<F> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let space = buf.initialize_unfilled();
@@ -129,7 +132,7 @@ impl AsyncRead for Secure {
     }
 }
 
-impl AsyncWrite for Secure {
+impl<F: Fd> AsyncWrite for Secure<F> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_unsent(cx))?;

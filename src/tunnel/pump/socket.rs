@@ -1,27 +1,28 @@
 //! A socket that remembers whether it can be read from and written to.
 
-use std::io::{self, Read as _, Write as _};
-use std::net::Shutdown;
+use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::kernel::{Edge, Fd};
+
 /// A non-blocking stream socket. It implements tokio's traits so that the same code drives it and async streams; it
 /// never wakes anybody: events come from the pump's epoll.
 #[derive(Debug)]
-pub struct Socket {
-    inner: socket2::Socket,
+pub struct Socket<F = socket2::Socket> {
+    inner: F,
     readable: bool,
     writable: bool,
     /// The end of the stream was announced: a short read does not mean that nothing is left.
     ended: bool,
 }
 
-impl Socket {
+impl<F> Socket<F> {
     /// Takes a socket that is set to non-blocking. It is taken to be ready until it says otherwise.
-    pub fn new(inner: socket2::Socket) -> Socket {
+    pub fn new(inner: F) -> Socket<F> {
         Socket { inner, readable: true, writable: true, ended: false }
     }
 
@@ -31,14 +32,14 @@ impl Socket {
     }
 
     /// Notes what an event said.
-    pub(super) fn note(&mut self, event: &mio::event::Event) {
-        self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
-        self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
-        self.ended |= event.is_read_closed() || event.is_error();
+    pub(super) fn note(&mut self, edge: Edge) {
+        self.readable |= edge.readable;
+        self.writable |= edge.writable;
+        self.ended |= edge.ended;
     }
 }
 
-impl AsRawFd for Socket {
+impl<F: Fd> AsRawFd for Socket<F> {
     fn as_raw_fd(&self) -> RawFd {
         self.inner.as_raw_fd()
     }
@@ -55,7 +56,7 @@ fn attempt(mut work: impl FnMut() -> io::Result<usize>) -> Option<io::Result<usi
     }
 }
 
-impl AsyncRead for Socket {
+impl<F: Fd> AsyncRead for Socket<F> {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !this.readable {
@@ -79,7 +80,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl<F: Fd> AsyncWrite for Socket<F> {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if !this.writable {
@@ -99,7 +100,7 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.inner.shutdown(Shutdown::Write) {
+        match self.inner.shut_write() {
             Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(())),
         }

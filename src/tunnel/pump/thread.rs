@@ -7,38 +7,32 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use longwire_wire::Side;
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use super::super::drive::Drive;
 use super::super::table::Entry;
+use super::kernel::{Edge, Kernel};
 use super::wheel::Wheel;
 use super::{Done, Inbox, Job, Line, Message};
-use crate::clock;
-
-/// The token of the inbox.
-pub(super) const WAKE: Token = Token(usize::MAX);
-/// Events taken at once.
-const EVENTS: usize = 512;
 
 /// A pump.
-pub(super) struct Thread {
-    poll: Poll,
-    inbox: Arc<Inbox>,
+pub(super) struct Thread<K: Kernel> {
+    inbox: Arc<Inbox<K>>,
     tunnels: Arc<AtomicUsize>,
     /// Boxed: a slab of tunnels would hold up to twice what it needs.
-    slots: Slab<Box<Slot>>,
+    slots: Slab<Box<Slot<K>>>,
     wheel: Wheel,
     /// Slots that have something to do.
     run: Vec<usize>,
+    /// Those that have their turn; empty between two rounds.
+    turning: Vec<usize>,
     /// When the last events came: the time for all that they lead to.
     now_us: u64,
 }
 
 /// A tunnel in its place.
-struct Slot {
-    drive: Drive<Line>,
+struct Slot<K: Kernel> {
+    drive: Drive<Line<K::Fd>>,
     entry: Entry,
     done: Done,
     /// When the wheel looks here next; `u64::MAX` when it does not.
@@ -48,54 +42,56 @@ struct Slot {
 }
 
 /// Wakes a pump for one of its slots.
-struct Look {
-    inbox: Arc<Inbox>,
+struct Look<K: Kernel> {
+    inbox: Arc<Inbox<K>>,
     slot: usize,
 }
 
-impl Wake for Look {
+impl<K: Kernel> Wake for Look<K> {
     fn wake(self: Arc<Self>) {
         // A slot that has another tunnel by now looks for nothing.
         self.inbox.leave(Message::Look(self.slot));
     }
 }
 
-impl Thread {
-    pub(super) fn new(poll: Poll, inbox: Arc<Inbox>, tunnels: Arc<AtomicUsize>) -> Thread {
-        let now_us = clock::now_us();
+impl<K: Kernel> Thread<K> {
+    pub(super) fn new(now_us: u64, inbox: Arc<Inbox<K>>, tunnels: Arc<AtomicUsize>) -> Thread<K> {
         let wheel = Wheel::new(now_us);
-        Thread { poll, inbox, tunnels, slots: Slab::new(), wheel, run: Vec::new(), now_us }
+        let (run, turning) = (Vec::new(), Vec::new());
+        Thread { inbox, tunnels, slots: Slab::new(), wheel, run, turning, now_us }
     }
 
     /// Runs until it is told to stop.
-    pub(super) fn run(mut self) {
-        let mut events = Events::with_capacity(EVENTS);
-        let mut turning = Vec::new();
-        loop {
-            let patience = self.patience();
-            if let Err(error) = self.poll.poll(&mut events, patience)
-                && error.kind() != std::io::ErrorKind::Interrupted
-            {
-                // epoll fails only for arguments that are wrong, and ours do not change.
-                return;
-            }
-            let mut woken = false;
-            for event in &events {
-                match event.token() {
-                    WAKE => woken = true,
-                    Token(token) => self.note(token, event),
+    pub(super) fn run(mut self, mut kernel: K) {
+        while self.round(&mut kernel) {}
+    }
+
+    /// Waits for events, and sees to what they, the inbox and the clock ask for. False when it is told to stop.
+    pub(super) fn round(&mut self, kernel: &mut K) -> bool {
+        let patience = self.patience();
+        let Ok(woken) = kernel.wait(patience, |token, edge| self.note(token, edge)) else {
+            // epoll fails only for arguments that are wrong, and ours do not change.
+            return false;
+        };
+        let messages = if woken { self.inbox.take() } else { Vec::new() };
+        // After the inbox was emptied: no tunnel in there is younger than that.
+        self.now_us = kernel.now_us();
+        for message in messages {
+            match message {
+                Message::Stop => return false,
+                Message::Look(slot) => {
+                    self.obey(slot);
+                    self.queue(slot);
                 }
-            }
-            if woken && !self.read_inbox() {
-                return;
-            }
-            self.now_us = clock::now_us();
-            self.wake_due();
-            std::mem::swap(&mut self.run, &mut turning);
-            for slot in turning.drain(..) {
-                self.turn(slot);
+                Message::Take(job) => self.take(*job, kernel),
             }
         }
+        self.wake_due();
+        let mut turning = std::mem::take(&mut self.turning);
+        std::mem::swap(&mut self.run, &mut turning);
+        turning.drain(..).for_each(|slot| self.turn(slot));
+        self.turning = turning;
+        true
     }
 
     /// How long to wait for events.
@@ -117,42 +113,25 @@ impl Thread {
     }
 
     /// An event for a socket: token is slot and side.
-    fn note(&mut self, token: usize, event: &mio::event::Event) {
+    fn note(&mut self, token: usize, edge: Edge) {
         let (slot, side) = (token / 2, Side::BOTH[token % 2]);
         if let Some(found) = self.slots.get_mut(slot) {
             if let Some((_, socket)) = found.drive.streams().find(|(s, _)| *s == side) {
-                socket.note(event);
+                socket.note(edge);
             }
             self.queue(slot);
         }
     }
 
-    /// False when it is told to stop.
-    fn read_inbox(&mut self) -> bool {
-        for message in self.inbox.take() {
-            match message {
-                Message::Stop => return false,
-                Message::Look(slot) => {
-                    self.obey(slot);
-                    self.queue(slot);
-                }
-                Message::Take(job) => self.take(*job),
-            }
-        }
-        true
-    }
-
     /// Takes a tunnel over.
-    fn take(&mut self, job: Job) {
+    fn take(&mut self, job: Job<K>, kernel: &mut K) {
         let Job { tunnel, ends, entry, done } = job;
         let mut drive = Drive::new(tunnel, ends);
         let vacant = self.slots.vacant_entry();
         let slot = vacant.key();
         for (side, socket) in drive.streams() {
-            let token = Token(slot * 2 + side.index());
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            // Only for want of kernel memory; the tunnel's own timers then end it.
-            let _ = self.poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token, interest);
+            // Fails only for want of kernel memory; the tunnel's own timers then end it.
+            let _ = kernel.register(socket.as_raw_fd(), slot * 2 + side.index());
         }
         vacant.insert(Box::new(Slot { drive, entry, done, armed_us: u64::MAX, queued: false }));
         self.obey(slot);
@@ -164,7 +143,7 @@ impl Thread {
         let Some(found) = self.slots.get_mut(slot) else { return };
         let waker = Waker::from(Arc::new(Look { inbox: self.inbox.clone(), slot }));
         if let Some(wish) = found.entry.live.take_command(&waker) {
-            found.drive.obey(wish);
+            found.drive.obey(wish, self.now_us);
         }
     }
 

@@ -1,0 +1,119 @@
+//! What a pump asks of the system. Traits, so that a simulation can play the system; the real one is chosen where the
+//! pump is built, so nothing is looked up while it runs.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Token};
+
+use crate::clock;
+
+/// Events taken at once.
+const EVENTS: usize = 512;
+/// The token of the waker.
+const WAKE: Token = Token(usize::MAX);
+
+/// The clock, and what waits for events of many sockets.
+pub(super) trait Kernel: 'static {
+    /// A socket.
+    type Fd: Fd + Send + 'static;
+    /// Ends a wait from another thread.
+    type Waker: Send + Sync;
+
+    /// Microseconds of the process's clock.
+    fn now_us(&self) -> u64;
+
+    /// Tells of the edges of a socket, in both directions, until it is closed.
+    fn register(&mut self, fd: RawFd, token: usize) -> io::Result<()>;
+
+    /// Waits for events at most so long, and tells of each with its token. True when the waker ended the wait.
+    fn wait(&mut self, patience: Option<Duration>, event: impl FnMut(usize, Edge)) -> io::Result<bool>;
+
+    /// Ends this wait, or the next.
+    fn wake(waker: &Self::Waker);
+}
+
+/// A non-blocking stream socket.
+pub trait Fd: Read + Write + AsRawFd + Unpin {
+    /// Sends the end of the stream.
+    fn shut_write(&self) -> io::Result<()>;
+}
+
+/// What an event says of a socket.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Edge {
+    /// Reading is worth a try.
+    pub(super) readable: bool,
+    /// Writing is worth a try.
+    pub(super) writable: bool,
+    /// The end of the stream, or an error, can be read behind what is there.
+    pub(super) ended: bool,
+}
+
+/// epoll.
+pub(super) struct Epoll {
+    poll: mio::Poll,
+    events: Events,
+}
+
+impl Epoll {
+    pub(super) fn new() -> io::Result<(Epoll, mio::Waker)> {
+        let poll = mio::Poll::new()?;
+        let waker = mio::Waker::new(poll.registry(), WAKE)?;
+        Ok((Epoll { poll, events: Events::with_capacity(EVENTS) }, waker))
+    }
+}
+
+impl Kernel for Epoll {
+    type Fd = socket2::Socket;
+    type Waker = mio::Waker;
+
+    fn now_us(&self) -> u64 {
+        clock::now_us()
+    }
+
+    fn register(&mut self, fd: RawFd, token: usize) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut SourceFd(&fd), Token(token), interest)
+    }
+
+    fn wait(&mut self, patience: Option<Duration>, mut event: impl FnMut(usize, Edge)) -> io::Result<bool> {
+        match self.poll.poll(&mut self.events, patience) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        let mut woken = false;
+        for found in &self.events {
+            match found.token() {
+                WAKE => woken = true,
+                Token(token) => event(token, found.into()),
+            }
+        }
+        Ok(woken)
+    }
+
+    fn wake(waker: &mio::Waker) {
+        // An eventfd takes a wake-up unless four billion are unread.
+        let _ = waker.wake();
+    }
+}
+
+impl Fd for socket2::Socket {
+    fn shut_write(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+impl From<&mio::event::Event> for Edge {
+    fn from(event: &mio::event::Event) -> Edge {
+        let error = event.is_error();
+        Edge {
+            readable: event.is_readable() || event.is_read_closed() || error,
+            writable: event.is_writable() || event.is_write_closed() || error,
+            ended: event.is_read_closed() || error,
+        }
+    }
+}
