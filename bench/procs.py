@@ -90,6 +90,17 @@ def pss_kb(pid):
         return int(re.search(r"^Pss: +(\d+)", file.read(), re.M).group(1))
 
 
+def settled_pss_kb(pid, seconds=10):
+    """PSS once it has stayed the same for a second; what a process frees later does not count for it."""
+    until, last, since = time.monotonic() + seconds, pss_kb(pid), time.monotonic()
+    while time.monotonic() < until and time.monotonic() < since + 1:
+        time.sleep(0.2)
+        now = pss_kb(pid)
+        if abs(now - last) > 64:
+            last, since = now, time.monotonic()
+    return pss_kb(pid)
+
+
 def cpu(pid):
     """Microseconds on a processor: all, exact; and the user's and the kernel's, by samples of the timer."""
     exact = 0

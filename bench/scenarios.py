@@ -33,6 +33,7 @@ class Bench:
         self.wanted = only or NAMES
         self.perf = procs.perf_works()
         self.problems = []
+        self.saturation = {}
         (port,) = procs.free_ports(1)
         argv = [programs["longwire-load"], "backend", "--listen", f"127.0.0.1:{port}"]
         self.backend = procs.start(argv, log, stdout=log)
@@ -89,17 +90,18 @@ class Bench:
 
     def idle(self, peer, leg):
         """Memory of the process for each tunnel that is open and silent."""
-        count = 2000 if self.quick else 5000
+        count = 2000 if self.quick else 9000
         # What the first connections leave behind is there once, whatever comes.
         self.load("echo", peer.url[leg], connections=10, count=100).run()
         time.sleep(0.5)
         before = procs.pss_kb(peer.pid)
         yield f"process PSS, {leg}, KB", before
         load = self.load("idle", peer.url[leg], connections=count, seconds=0.2)
-        time.sleep(1)
-        after = procs.pss_kb(peer.pid)
+        after = procs.settled_pss_kb(peer.pid)
         load.run()
         yield f"idle tunnel, {leg}, KB", (after - before) / count
+        left = procs.settled_pss_kb(peer.pid)
+        yield f"kept after {count:,} tunnels, {leg}, KB", left - before
 
     def echo(self, peer, leg):
         """What one message costs there and back."""
@@ -114,10 +116,24 @@ class Bench:
                 yield f"echo {SIZES[size]}, {leg}, {what}", value
 
     def rate(self, peer, leg):
-        """Times at a fixed rate, from when each message was to be sent."""
+        """Times at half of what nginx can do at most, from when each message was to be sent."""
         seconds = 2 if self.quick else 10
-        result = self.load("echo", peer.url[leg], connections=100, rate=2000, seconds=seconds).run()
-        yield from self.times(f"2000 messages/s, {leg}", peer, result)
+        rate = self.most(leg) // 2
+        if peer.name == "nginx":
+            yield f"rate, {leg}, messages/s", rate
+        result = self.load("echo", peer.url[leg], connections=100, rate=rate, seconds=seconds).run()
+        yield from self.times(f"half rate, {leg}", peer, result)
+
+    def most(self, leg):
+        """Messages a second through nginx when each connection sends the next one at once."""
+        if leg not in self.saturation:
+            nginx = peers.Peer("nginx", self.at, self.log)
+            try:
+                load = self.load("echo", nginx.url[leg], connections=100, count=60_000, seconds=60)
+                self.saturation[leg] = int(load.run()["rate"])
+            finally:
+                nginx.stop()
+        return self.saturation[leg]
 
     def burst(self, peer, leg):
         """All send at once."""
