@@ -10,7 +10,7 @@ use longwire_conf::model::Level;
 use crate::clock;
 use crate::http::{self, Service};
 use crate::log::Context;
-use crate::net::{Endpoint, Listener, Stream, bind, os_text};
+use crate::net::{Announced, Endpoint, Listener, Stream, bind, os_text, read_announced};
 use crate::route::facts::{ConnectionFacts, Peer, TlsFacts};
 use crate::snapshot::{Binding, Site, Snapshot};
 use crate::tls::{self, Conn, Session};
@@ -93,7 +93,7 @@ async fn accept(listener: Listener, binding: Arc<Binding>, service: Arc<Service>
 }
 
 async fn connection(
-    stream: Stream,
+    mut stream: Stream,
     peer: Endpoint,
     serial: u64,
     binding: Arc<Binding>,
@@ -109,9 +109,25 @@ async fn connection(
         serial,
         remote: peer_of(&peer),
         local: peer_of(&local),
+        announced: None,
         accepted_us: clock::now_us(),
         tls: None,
     };
+    if site.proxy_protocol {
+        match announced(&mut stream, &site, &service).await {
+            Ok(found) => {
+                facts.announced =
+                    found.map(|a| [a.source, a.destination].map(|at| peer_of(&Endpoint::Tcp(at))))
+            }
+            Err(error) => {
+                let level =
+                    if error.kind() == io::ErrorKind::InvalidData { Level::Error } else { Level::Info };
+                let message = format_args!("{} while reading PROXY protocol", os_text(&error));
+                let log = &service.snapshot.config.servers[site.default].settings.error_log;
+                return service.snapshot.logs.error(log, level, &Context::connection(&facts), message);
+            }
+        }
+    }
     let (conn, plain_on_tls) = match site.ssl {
         false => (Conn::Plain(stream), false),
         true => match encrypt(stream, &site, &service).await {
@@ -128,6 +144,13 @@ async fn connection(
     };
     facts.tls = conn.session().map(tls_facts);
     http::serve(service, site, Arc::new(facts), conn, plain_on_tls).await;
+}
+
+/// Reads the header of the PROXY protocol, in the time that a request head may take.
+async fn announced(stream: &mut Stream, site: &Site, service: &Service) -> io::Result<Option<Announced>> {
+    let patience = service.snapshot.config.servers[site.default].client_header_timeout;
+    let reading = tokio::time::timeout(patience, read_announced(stream)).await;
+    reading.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "client timed out")))
 }
 
 /// Performs the TLS handshake with the certificate of the server that SNI names. The second value is true for a

@@ -51,6 +51,8 @@ pub struct Binding {
 pub struct Site {
     /// `ssl`.
     pub ssl: bool,
+    /// `proxy_protocol`.
+    pub proxy_protocol: bool,
     /// The default server, by index.
     pub default: usize,
     /// Servers by name.
@@ -156,6 +158,7 @@ fn bindings(servers: &[Server], faults: &mut Vec<Diagnostic>) -> Vec<Arc<Binding
         ssl: bool,
         options: Options,
         keepalive: bool,
+        proxy_protocol: bool,
     }
     let mut found: BTreeMap<Endpoint, Found> = BTreeMap::new();
     for (index, server) in servers.iter().enumerate() {
@@ -168,11 +171,13 @@ fn bindings(servers: &[Server], faults: &mut Vec<Diagnostic>) -> Vec<Arc<Binding
                     ssl: false,
                     options: Options { backlog: None, reuseport: false, ipv6only: true },
                     keepalive: false,
+                    proxy_protocol: false,
                 });
                 let listen = &listen.value;
                 entry.members.push(index);
                 entry.ssl |= listen.ssl;
                 entry.keepalive |= listen.so_keepalive;
+                entry.proxy_protocol |= listen.proxy_protocol;
                 entry.options.reuseport |= listen.reuseport;
                 entry.options.backlog = entry.options.backlog.or(listen.backlog);
                 entry.options.ipv6only &= listen.ipv6only;
@@ -184,7 +189,12 @@ fn bindings(servers: &[Server], faults: &mut Vec<Diagnostic>) -> Vec<Arc<Binding
     }
     let site = |f: &Found| {
         let default = f.default.or(f.members.first().copied()).unwrap_or_default();
-        Arc::new(Site { ssl: f.ssl, default, index: ServerIndex::new(servers, &f.members, default) })
+        Arc::new(Site {
+            ssl: f.ssl,
+            proxy_protocol: f.proxy_protocol,
+            default,
+            index: ServerIndex::new(servers, &f.members, default),
+        })
     };
     let sites: Vec<_> = found.iter().map(|(e, f)| (e.clone(), site(f))).collect();
     let covered = |endpoint: &Endpoint| {

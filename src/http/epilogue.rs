@@ -89,6 +89,7 @@ impl Epilogue {
         }
         Facts {
             connection: Arc::new(ConnectionFacts {
+                announced: None,
                 serial: 0,
                 remote: Peer::Unix(String::new()),
                 local: Peer::Unix(String::new()),

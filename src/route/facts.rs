@@ -25,6 +25,8 @@ pub struct ConnectionFacts {
     pub remote: Peer,
     /// The address that accepted it.
     pub local: Peer,
+    /// Client and server address as a PROXY protocol header told them.
+    pub announced: Option<[Peer; 2]>,
     /// When it was accepted, microseconds of the process's clock.
     pub accepted_us: u64,
     /// TLS, when there is any.

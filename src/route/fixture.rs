@@ -78,6 +78,7 @@ pub(crate) fn listed(headers: &HeaderMap) -> Vec<String> {
 pub(crate) fn facts(target: &str) -> Facts {
     let parsed = super::uri::Target::parse(target, true).unwrap();
     let connection = ConnectionFacts {
+        announced: None,
         serial: 12,
         remote: Peer::Ip([192, 0, 2, 7].into(), 51000),
         local: Peer::Ip([127, 0, 0, 1].into(), 8080),

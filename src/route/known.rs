@@ -40,6 +40,10 @@ impl<'a> Scope<'a> {
             Known::ProxyAddXForwardedFor => Some(Cow::Owned(self.forwarded_for())),
             Known::ProxyHost => some(&facts.proxy_host),
             Known::ProxyPort => some(&facts.proxy_port),
+            Known::ProxyProtocolAddr => self.announced(|[client, _]| address(client)),
+            Known::ProxyProtocolPort => self.announced(|[client, _]| port(client)),
+            Known::ProxyProtocolServerAddr => self.announced(|[_, server]| address(server)),
+            Known::ProxyProtocolServerPort => self.announced(|[_, server]| port(server)),
             Known::RemoteAddr => plain(address(&connection.remote)),
             Known::RemotePort => plain(port(&connection.remote)),
             Known::ServerAddr => match &connection.local {
@@ -87,7 +91,6 @@ impl<'a> Scope<'a> {
             Known::WebsocketClientRtt => self.tunnel(|tunnel| plain(milliseconds(tunnel.rtt_us[0]?))),
             Known::WebsocketBackendRtt => self.tunnel(|tunnel| plain(milliseconds(tunnel.rtt_us[1]?))),
             Known::DocumentRoot
-            | Known::ProxyProtocolAddr
             | Known::RequestBody
             | Known::RequestFilename
             | Known::UpstreamCacheStatus => None,
@@ -97,6 +100,10 @@ impl<'a> Scope<'a> {
     /// `http` or `https`.
     pub fn scheme(&self) -> &'static str {
         if self.facts.connection.tls.is_some() { "https" } else { "http" }
+    }
+
+    fn announced(&self, tell: impl Fn(&[Peer; 2]) -> String) -> Option<Cow<'a, [u8]>> {
+        plain(tell(self.facts.connection.announced.as_ref()?))
     }
 
     fn now_us(&self) -> u64 {
@@ -218,6 +225,10 @@ mod tests {
         facts.captures = vec![Some("all".to_owned()), None, Some("two".to_owned())];
         facts.named = vec![("name".to_owned(), "value".to_owned())];
         let mut connection = (*facts.connection).clone();
+        connection.announced = Some(
+            [("2001:db8::7", 4711), ("198.51.100.1", 443)]
+                .map(|(ip, port)| Peer::Ip(ip.parse().unwrap(), port)),
+        );
         connection.tls = Some(TlsFacts {
             protocol: "TLSv1.3".to_owned(),
             cipher: "TLS_AES_128_GCM_SHA256".to_owned(),
@@ -282,7 +293,10 @@ mod tests {
         ("proxy_add_x_forwarded_for", Some("1.1.1.1, 2.2.2.2, 192.0.2.7"), Some("192.0.2.7")),
         ("proxy_host", Some("backend:3000"), Some("backend:3000")),
         ("proxy_port", Some("3000"), Some("3000")),
-        ("proxy_protocol_addr", None, None),
+        ("proxy_protocol_addr", Some("2001:db8::7"), None),
+        ("proxy_protocol_port", Some("4711"), None),
+        ("proxy_protocol_server_addr", Some("198.51.100.1"), None),
+        ("proxy_protocol_server_port", Some("443"), None),
         ("remote_addr", Some("192.0.2.7"), Some("192.0.2.7")),
         ("remote_port", Some("51000"), Some("51000")),
         ("remote_user", Some("user"), None),

@@ -80,6 +80,11 @@ impl Identity {
 
 /// Connects by TLS without looking at the certificate.
 pub fn connect_trusting_anyone(addr: SocketAddr, name: &str) -> Result<Conn, std::io::Error> {
+    over_trusting_anyone(TcpStream::connect_timeout(&addr, WAIT)?, name)
+}
+
+/// The same over a connection that is there already.
+pub fn over_trusting_anyone(tcp: TcpStream, name: &str) -> Result<Conn, std::io::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -87,13 +92,16 @@ pub fn connect_trusting_anyone(addr: SocketAddr, name: &str) -> Result<Conn, std
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
         .with_no_client_auth();
-    connect_with(addr, name, config)
+    over(tcp, name, config)
 }
 
 fn connect_with(addr: SocketAddr, name: &str, config: ClientConfig) -> Result<Conn, std::io::Error> {
+    over(TcpStream::connect_timeout(&addr, WAIT)?, name, config)
+}
+
+fn over(mut tcp: TcpStream, name: &str, config: ClientConfig) -> Result<Conn, std::io::Error> {
     let name = ServerName::try_from(name.to_string()).unwrap();
     let mut tls = ClientConnection::new(Arc::new(config), name).unwrap();
-    let mut tcp = TcpStream::connect_timeout(&addr, WAIT)?;
     tcp.set_read_timeout(Some(WAIT))?;
     while tls.is_handshaking() {
         tls.complete_io(&mut tcp)?;

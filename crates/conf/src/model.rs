@@ -224,6 +224,8 @@ pub struct Listen {
     pub ipv6only: bool,
     /// `so_keepalive=on`.
     pub so_keepalive: bool,
+    /// `proxy_protocol`: connections begin with its header.
+    pub proxy_protocol: bool,
 }
 
 /// One name of a server.

@@ -142,6 +142,7 @@ fn server(b: &mut Builder<'_>, level: Level, outer: &Settings, head: &Head, ssl:
         backlog: None,
         ipv6only: true,
         so_keepalive: false,
+        proxy_protocol: false,
     };
     let mut listens =
         if level.listens.is_empty() { vec![Spanned { value: any, span: level.span }] } else { level.listens };

@@ -47,7 +47,6 @@ pub const EMPTY: &[(&str, &str)] = &[
     ("http2", "requests over HTTP/2 are not served yet"),
     ("http3", "HTTP/3 is not served"),
     ("limit_rate", "rates are not limited"),
-    ("proxy_protocol_port", "the PROXY protocol is not read yet"),
     ("realpath_root", "files are not served"),
     ("request_body_file", "bodies are streamed, not stored"),
     ("ssl_early_data", "requests are taken when the handshake is done"),
@@ -238,8 +237,14 @@ known! {
     ProxyHost = "proxy_host",
     /// Port of `proxy_pass`.
     ProxyPort = "proxy_port",
-    /// Address from the PROXY protocol; empty here.
+    /// Client address from the PROXY protocol.
     ProxyProtocolAddr = "proxy_protocol_addr",
+    /// Client port from the PROXY protocol.
+    ProxyProtocolPort = "proxy_protocol_port",
+    /// Server address from the PROXY protocol.
+    ProxyProtocolServerAddr = "proxy_protocol_server_addr",
+    /// Server port from the PROXY protocol.
+    ProxyProtocolServerPort = "proxy_protocol_server_port",
     /// Client address.
     RemoteAddr = "remote_addr",
     /// Client port.

@@ -28,9 +28,9 @@ pub(super) const TABLE: &[Entry] = &[
         "listen",
         SERVER,
         (1, ANY),
-        "ADDRESS[:PORT] | PORT | unix:PATH [ssl] [default_server] [reuseport] [backlog=N] [ipv6only=on|off] [so_keepalive=...]",
+        "ADDRESS[:PORT] | PORT | unix:PATH [ssl] [default_server] [reuseport] [backlog=N] [ipv6only=on|off] [so_keepalive=...] [proxy_protocol]",
         "*:80",
-        "Where connections are accepted. `http2` and `quic` are accepted, but such requests are not served yet; clients use HTTP/1.1 instead. With `ssl` but no certificate a self-signed one is made.",
+        "Where connections are accepted. `http2` and `quic` are accepted, but such requests are not served yet; clients use HTTP/1.1 instead. With `ssl` but no certificate a self-signed one is made. With `proxy_protocol` each connection has to begin with a header of the PROXY protocol, version 1 or 2, that tells who the client is (`$proxy_protocol_addr`).",
         listen,
     ),
     add(
@@ -77,6 +77,7 @@ fn listen(b: &mut Builder<'_>, d: &Directive) {
         backlog: None,
         ipv6only: true,
         so_keepalive: false,
+        proxy_protocol: false,
     };
     for word in &d.args[1..] {
         if word.value == "quic" {
@@ -150,18 +151,12 @@ fn parameter(b: &mut Builder<'_>, listen: &mut Listen, word: &Word) -> bool {
             b.without_effect("listen ... http2", word.span, HTTP2);
             Some(())
         }
-        ("proxy_protocol", None) => {
-            let message = "Longwire does not have \"proxy_protocol\" yet";
-            b.report(
-                Diagnostic::error(word.span, message).label("clients' addresses would be lost without it"),
-            );
-            return false;
-        }
+        ("proxy_protocol", None) => turn_on(&mut listen.proxy_protocol),
         _ => None,
     };
     if done.is_none() {
         let message = format!("invalid parameter \"{}\"", word.value);
-        let help = "parameters are ssl, default_server, reuseport, backlog=N, ipv6only=on|off and so_keepalive=on|off";
+        let help = "parameters are ssl, default_server, reuseport, backlog=N, ipv6only=on|off, so_keepalive=on|off and proxy_protocol";
         b.report(Diagnostic::error(word.span, message).help(help));
     }
     done.is_some()
