@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use longwire_conf::model::{
-    Action, Address, Config, Level, Location, ProxySsl, Server, ServerName, Settings, Spanned, Upstream,
+    Address, Config, Content, Level, Location, ProxySsl, Rule, Server, ServerName, Settings, Spanned,
+    Upstream,
 };
 use longwire_conf::{Diagnostic, Severity, Span};
 
@@ -335,7 +336,7 @@ fn dns_names(server: &Server) -> Vec<String> {
 }
 
 fn connect(location: &Location, connectors: &mut HashMap<usize, Connector>, faults: &mut Vec<Diagnostic>) {
-    let Some(Action::Proxy(proxy)) = &location.action else { return };
+    let Content::Proxy(proxy) = &location.content else { return };
     let variable = matches!(proxy.target, longwire_conf::model::ProxyTarget::Variable(_));
     let settings = &location.settings.proxy_ssl;
     if (!proxy.https && !variable) || connectors.contains_key(&identity(settings)) {
@@ -352,6 +353,12 @@ fn connect(location: &Location, connectors: &mut HashMap<usize, Connector>, faul
 fn walk(locations: &[Location], visit: &mut impl FnMut(&Location)) {
     for location in locations {
         visit(location);
+        location.limit_except.iter().for_each(|block| visit(&block.location));
+        let implied = location.rules.iter().filter_map(|rule| match rule {
+            Rule::If(block) => block.location.as_ref(),
+            _ => None,
+        });
+        implied.for_each(&mut *visit);
         walk(&location.locations, visit);
     }
 }

@@ -11,7 +11,7 @@ use super::Service;
 use super::journal::Journal;
 use crate::clock;
 use crate::log::{Context, Draft, Frozen};
-use crate::route::facts::{ConnectionFacts, Facts, Outcome, Peer, Try, TunnelFacts};
+use crate::route::facts::{ConnectionFacts, Course, Facts, Outcome, Peer, Try, TunnelFacts};
 use crate::tunnel::Report;
 
 /// The end of a tunnel's story, to be told.
@@ -103,7 +103,7 @@ impl Epilogue {
             headers: HeaderMap::new(),
             uri: String::new(),
             args: String::new(),
-            redirected: false,
+            course: Course::default(),
             host: String::new(),
             server_name: String::new(),
             captures: Vec::new(),

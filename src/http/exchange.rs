@@ -3,27 +3,26 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
 use hyper::upgrade::OnUpgrade;
-use longwire_conf::model::{Action, Level, Server, Settings};
+use longwire_conf::model::{Level, Settings};
 use longwire_wire::handshake::is_websocket_upgrade;
 
+use super::Service;
 use super::body::{self, Progress};
 use super::guarded::Shared;
 use super::handshake::Switch;
 use super::journal::Journal;
-use super::{Service, proxy};
 use crate::clock::{self, micros};
-use crate::route::answer::{self, Answer, ErrorStep, Reply};
-use crate::route::facts::{ConnectionFacts, Facts, Outcome};
+use crate::route::answer::{self, Reply};
+use crate::route::facts::{ConnectionFacts, Course, Facts, Outcome};
 use crate::route::headers::accepted;
-use crate::route::location::{self, Chosen, How};
 use crate::route::server::requested_host;
 use crate::route::uri::Target;
 use crate::route::variables::Scope;
-use crate::snapshot::{Site, Snapshot};
+use crate::snapshot::Site;
 use crate::upstream::Body;
 
 /// The connection is to be closed without an answer (`return 444`).
@@ -38,8 +37,8 @@ impl std::fmt::Display for Unanswered {
 
 impl std::error::Error for Unanswered {}
 
-/// Error pages lead to at most one other place; this bounds what a mistake could make of it.
-const MAX_JUMPS: usize = 10;
+/// Changes of a request's path, and one that is too many (nginx).
+const MAX_CHANGES: u8 = 11;
 
 /// What one request needs while it is served.
 pub(super) struct Exchange {
@@ -61,11 +60,19 @@ pub(super) struct Exchange {
     /// It asks for a WebSocket.
     pub(super) websocket: bool,
     /// It did so when it came in.
-    handshake: bool,
+    pub(super) handshake: bool,
+    /// It only asks for `auth_request`: access is not checked, and its answer goes to nobody.
+    pub(super) subrequest: bool,
+    /// How often its path may still change, against cycles.
+    pub(super) changes_left: u8,
+    /// It is at an error page.
+    pub(super) paged: bool,
+    /// Headers that its answer gets beside those of its own.
+    pub(super) extra: HeaderMap,
     /// Why its handshake will have failed, unless something else comes of it.
     fault: Mutex<Option<Fault>>,
     /// Its connection ends with the answer.
-    last: bool,
+    pub(super) last: bool,
     sent_before: u64,
 }
 
@@ -84,15 +91,18 @@ pub(super) enum Step {
     Switching(Box<Switch>),
     /// This status, by its page, with a `Location`.
     Status(u16, Option<Vec<u8>>),
+    /// Another path or place answers.
+    Jump(Jump),
     /// Not a word.
     Close,
 }
 
-/// Where a request is looked for.
-enum Place {
-    Start,
-    Internal,
+/// Where else a request goes.
+pub(super) enum Jump {
+    /// To `@name`.
     Named(String),
+    /// To another path, from the server's rules on.
+    Path(String, String),
 }
 
 /// Serves one request.
@@ -178,7 +188,7 @@ impl Exchange {
             headers: parts.headers,
             uri: target.path,
             args: target.args,
-            redirected: false,
+            course: Course { unset: service.snapshot.config.has_set.then(Arc::default), ..Course::default() },
             host,
             server_name: String::new(),
             captures: Vec::new(),
@@ -209,10 +219,58 @@ impl Exchange {
             extensions: parts.extensions,
             websocket,
             handshake: websocket,
+            subrequest: false,
+            changes_left: MAX_CHANGES,
+            paged: false,
+            extra: HeaderMap::new(),
             last: false,
             sent_before,
         };
         (exchange, fault)
+    }
+
+    /// A request of its own for `auth_request`: GET, without body and upgrade, with the headers of this one.
+    pub(super) fn subrequest(&self, uri: String) -> Exchange {
+        let mut facts = self.facts.clone();
+        facts.outcome = Outcome { now_us: facts.outcome.now_us, ..Outcome::default() };
+        facts.lead_to(uri, String::new());
+        let mut sub = Exchange {
+            service: self.service.clone(),
+            shared: self.shared.clone(),
+            facts,
+            settings: self.settings.clone(),
+            method: "GET".into(),
+            body: None,
+            request_progress: Arc::default(),
+            answer_progress: Arc::default(),
+            fault: Mutex::default(),
+            upgrade: None,
+            extensions: self.extensions.clone(),
+            websocket: false,
+            handshake: false,
+            subrequest: true,
+            changes_left: MAX_CHANGES,
+            paged: false,
+            extra: HeaderMap::new(),
+            last: false,
+            sent_before: self.sent_before,
+        };
+        sub.drop_body();
+        sub
+    }
+
+    /// Its body goes nowhere.
+    pub(super) fn drop_body(&mut self) {
+        self.body = None;
+        self.facts.headers.remove(header::CONTENT_LENGTH);
+        self.facts.headers.remove(header::TRANSFER_ENCODING);
+    }
+
+    /// Its body was announced, but cannot be sent any more: a length without a body would swallow the next request.
+    pub(super) fn has_lost_its_body(&self) -> bool {
+        let headers = &self.facts.headers;
+        let length = headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
+        self.body.is_none() && (length || headers.contains_key(header::TRANSFER_ENCODING))
     }
 
     /// Picks the server by the host, and takes its settings.
@@ -232,160 +290,6 @@ impl Exchange {
         index
     }
 
-    /// Goes from place to place until there is an answer.
-    async fn run(&mut self, snapshot: &Snapshot, server: &Server) -> Step {
-        let mut place = Place::Start;
-        let mut paged = false;
-        for _ in 0..MAX_JUMPS {
-            let (status, location) = match self.visit(snapshot, server, place).await {
-                Step::Status(status, location) => (status, location),
-                other => return other,
-            };
-            // What follows on this connection cannot be trusted, or nobody reads it; nginx closes for the same.
-            self.last |= matches!(status, 400 | 408 | 413 | 414 | 494..=497 | 500 | 501);
-            let step = if paged { None } else { answer::error_page(&self.settings, status, &self.scope()) };
-            paged = true;
-            place = match step {
-                None => return self.page(status, location),
-                Some(ErrorStep::Redirect { status, location }) => return self.page(status, Some(location)),
-                Some(ErrorStep::Named { name, status }) => {
-                    self.facts.outcome.forced = status;
-                    Place::Named(name)
-                }
-                Some(ErrorStep::Internal { uri, args, status }) => {
-                    self.facts.outcome.forced = status;
-                    self.become_page(uri, args);
-                    Place::Internal
-                }
-            };
-        }
-        self.page(500, None)
-    }
-
-    /// The request becomes one for an error page: GET, and nothing else of it.
-    fn become_page(&mut self, uri: String, args: String) {
-        self.facts.uri = uri;
-        self.facts.args = args;
-        self.facts.redirected = true;
-        self.websocket = false;
-        if self.method != "HEAD" {
-            self.method = "GET".into();
-        }
-        self.drop_body();
-    }
-
-    fn drop_body(&mut self) {
-        self.body = None;
-        self.facts.headers.remove(header::CONTENT_LENGTH);
-        self.facts.headers.remove(header::TRANSFER_ENCODING);
-    }
-
-    /// Its body was announced, but cannot be sent any more: a length without a body would swallow the next request.
-    pub(super) fn has_lost_its_body(&self) -> bool {
-        let headers = &self.facts.headers;
-        let length = headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
-        self.body.is_none() && (length || headers.contains_key(header::TRANSFER_ENCODING))
-    }
-
-    async fn visit(&mut self, snapshot: &Snapshot, server: &Server, place: Place) -> Step {
-        if self.plain_on_tls() {
-            self.blame(
-                "client",
-                format_args!("it spoke plain HTTP to a port for TLS: use wss:// or https://"),
-            );
-            return Step::Status(497, None);
-        }
-        if matches!(self.facts.method.as_str(), "CONNECT" | "TRACE") && matches!(place, Place::Start) {
-            // As in nginx. A 200 to CONNECT would turn the connection into a tunnel of no rules.
-            self.log(Level::Error, format_args!("client sent {} method", self.facts.method));
-            self.last = true;
-            return Step::Status(405, None);
-        }
-        if let (Place::Start, Some(action)) = (&place, &server.action) {
-            return self.act(snapshot, None, action).await;
-        }
-        let chosen = match &place {
-            Place::Named(name) => location::named(&server.locations, name),
-            Place::Start | Place::Internal => location::find(&server.locations, &self.facts.uri),
-        };
-        let Some(chosen) = chosen else { return self.nothing_here() };
-        self.settings = chosen.location.settings.clone();
-        self.facts.capture(chosen.captures.clone());
-        if chosen.how == How::Slash {
-            let place = chosen.redirect("");
-            self.blame(
-                "configuration",
-                format_args!(
-                    "it was answered 301 to \"{place}\", and WebSocket clients do not follow redirects: \
-                     ask for that path, or write the location without its last slash"
-                ),
-            );
-            return self.answered(answer::slash_redirect(&chosen, &self.scope()));
-        }
-        if chosen.location.internal && matches!(place, Place::Start) {
-            return Step::Status(404, None);
-        }
-        if let Err(status) = self.check_length() {
-            return Step::Status(status, None);
-        }
-        match &chosen.location.action {
-            Some(action) => self.act(snapshot, Some(&chosen), action).await,
-            None => self.nothing_here(),
-        }
-    }
-
-    async fn act(&mut self, snapshot: &Snapshot, chosen: Option<&Chosen<'_>>, action: &Action) -> Step {
-        match (action, chosen) {
-            (Action::Proxy(pass), Some(chosen)) => {
-                proxy::pass(self, snapshot, chosen.location, chosen.how, pass).await
-            }
-            (Action::Proxy(_), None) => Step::Status(500, None),
-            (Action::Return(rule), _) => {
-                self.blame(
-                    "configuration",
-                    format_args!("\"return {}\" answers at this place, nothing is proxied here", rule.code),
-                );
-                let reply = answer::answer(rule, &self.settings, &self.scope());
-                self.answered(reply)
-            }
-        }
-    }
-
-    fn nothing_here(&mut self) -> Step {
-        let uri = &self.facts.uri;
-        self.blame("configuration", format_args!("no location with a proxy_pass matches \"{uri}\""));
-        Step::Status(404, None)
-    }
-
-    fn answered(&self, answer: Answer) -> Step {
-        match answer {
-            Answer::Close => Step::Close,
-            Answer::Reply(reply) => Step::Response(response(reply)),
-            Answer::Status { status, location } => Step::Status(status, location),
-        }
-    }
-
-    /// A plain request came in on a port that speaks TLS.
-    fn plain_on_tls(&self) -> bool {
-        self.shared.plain_on_tls
-    }
-
-    /// `client_max_body_size` against what the head announces.
-    fn check_length(&mut self) -> Result<(), u16> {
-        let length = self.facts.headers.get(header::CONTENT_LENGTH);
-        let length: u64 = length.and_then(|v| v.to_str().ok()?.parse().ok()).unwrap_or(0);
-        match self.settings.client_max_body_size {
-            Some(limit) if length > limit => {
-                self.trouble(
-                    "client",
-                    format_args!("client intended to send too large body: {length} bytes (client_max_body_size {limit})"),
-                );
-                Err(413)
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// The built-in page of a status.
     pub(super) fn page(&self, status: u16, location: Option<Vec<u8>>) -> Step {
         Step::Response(self.built_in(status, location))
@@ -403,6 +307,15 @@ impl Exchange {
     /// Writes to the error log of this place.
     pub(super) fn log(&self, level: Level, message: std::fmt::Arguments<'_>) {
         self.service.snapshot.log_request(&self.settings, level, &self.facts, message);
+    }
+
+    /// Says which variables were used before they were set.
+    pub(super) fn warn_unset(&self) {
+        for name in self.facts.course.take_unset() {
+            if self.settings.uninitialized_variable_warn {
+                self.log(Level::Warn, format_args!("using uninitialized \"{name}\" variable"));
+            }
+        }
     }
 
     /// Says what went wrong, and who has to act: `client`, `backend` or `configuration`. Of a handshake that is kept
@@ -449,6 +362,7 @@ impl Exchange {
                 return Ok(switch.start(self.journal()));
             }
             Step::Status(status, location) => self.built_in(status, location),
+            Step::Jump(_) => self.built_in(500, None),
             Step::Close => {
                 self.tell_fault();
                 self.facts.outcome.status = 444;
@@ -461,6 +375,18 @@ impl Exchange {
             self.blame("configuration", format_args!("it was answered {status} here, not by a backend"));
         }
         self.tell_fault();
+        self.warn_unset();
+        for name in self
+            .extra
+            .keys()
+            .filter(|name| !response.headers().contains_key(*name))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            for value in self.extra.get_all(&name) {
+                response.headers_mut().append(name.clone(), value.clone());
+            }
+        }
         let settings = self.settings.clone();
         let unread = self.body.as_ref().is_some_and(|b| !http_body::Body::is_end_stream(b));
         let last = self.last
@@ -500,14 +426,13 @@ impl Exchange {
 }
 
 /// An answer of our own as hyper wants it.
-fn response(reply: Reply) -> Response<Body> {
+pub(super) fn response(reply: Reply) -> Response<Body> {
     let mut response = Response::new(body::full(reply.body));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     *response.headers_mut() = reply.headers;
+    // Also an empty one, or hyper would put its own.
     let reason = answer::reason(reply.status);
-    if !reason.is_empty() {
-        response.extensions_mut().insert(ReasonPhrase::from_static(reason.as_bytes()));
-    }
+    response.extensions_mut().insert(ReasonPhrase::from_static(reason.as_bytes()));
     response
 }
 

@@ -1,14 +1,19 @@
 //! HTTP/1.1 with clients by hyper: ordinary requests, and the opening handshake of WebSockets on both sides.
 
+mod access;
 mod body;
 mod connection;
+mod disk;
 mod epilogue;
 mod exchange;
+mod files;
 mod framing;
 mod guarded;
 mod handshake;
 mod journal;
+mod phases;
 mod proxy;
+mod rewrite;
 
 use std::sync::Arc;
 

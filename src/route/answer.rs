@@ -3,8 +3,8 @@
 use http::header::{self, HeaderMap};
 use longwire_conf::model::{ErrorAnswer, Return, Settings};
 
+use super::files::content_type;
 use super::headers::{add_headers, header_value};
-use super::location::Chosen;
 use super::redirect::{absolute, add_server, set_location};
 use super::uri::text;
 use super::variables::Scope;
@@ -57,13 +57,11 @@ fn text_reply(status: u16, body: Vec<u8>, settings: &Settings, scope: &Scope<'_>
         return finished(status, HeaderMap::new(), Vec::new(), settings, scope);
     }
     let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, header_value(settings.default_type.clone().into_bytes()));
+    headers.insert(
+        header::CONTENT_TYPE,
+        header_value(content_type(settings, &scope.facts.uri).as_bytes().to_vec()),
+    );
     finished(status, headers, body, settings, scope)
-}
-
-/// The 301 from `/x` to `/x/`.
-pub fn slash_redirect(chosen: &Chosen<'_>, scope: &Scope<'_>) -> Answer {
-    Answer::Status { status: 301, location: Some(chosen.redirect(&scope.facts.args).into_bytes()) }
 }
 
 /// What an `error_page` makes of a status.
@@ -135,10 +133,17 @@ pub fn page(status: u16, location: Option<Vec<u8>>, settings: &Settings, scope: 
     finished(status, headers, body.into_bytes(), settings, &Scope { facts: &facts, ..*scope })
 }
 
-fn finished(status: u16, headers: HeaderMap, body: Vec<u8>, settings: &Settings, scope: &Scope<'_>) -> Reply {
+/// Completes an answer that is not made here by what every answer gets.
+pub fn finished(
+    status: u16,
+    headers: HeaderMap,
+    body: Vec<u8>,
+    settings: &Settings,
+    scope: &Scope<'_>,
+) -> Reply {
     let mut headers = headers;
     add_server(&mut headers, settings);
-    add_headers(&mut headers, status, &settings.add_header, scope);
+    add_headers(&mut headers, status, settings, scope);
     Reply { status, headers, body }
 }
 
@@ -256,8 +261,7 @@ pub fn reason(status: u16) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{facts, listed, proxied, settings, template, with_scope};
-    use super::super::location;
+    use super::super::fixture::{facts, listed, settings, template, with_scope};
     use super::*;
     use longwire_conf::model::{AddHeader, ErrorPage};
 
@@ -417,15 +421,6 @@ mod tests {
                 assert_eq!(error_page(&settings, 403, scope), None);
             });
         }
-    }
-
-    #[test]
-    fn the_missing_slash_is_a_status_like_others() {
-        let locations = [proxied("/x/", "http://b")];
-        let facts = facts("/x?a");
-        let chosen = location::find(&locations, &facts.uri).unwrap();
-        let expected = Answer::Status { status: 301, location: Some(b"/x/?a".to_vec()) };
-        assert_eq!(with_scope(&facts, &[], |scope| slash_redirect(&chosen, scope)), expected);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Pure: what is known of a request, as variables and routing see it.
 
 use std::mem::take;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use core::net::IpAddr;
 use http::HeaderMap;
+use longwire_conf::model::Root;
 use regex::Regex;
 
 /// Somebody's address.
@@ -67,15 +68,15 @@ pub struct Facts {
     pub uri: String,
     /// Arguments after `?` (`$args`).
     pub args: String,
-    /// Whether an internal redirect changed `uri`: the target as sent no longer stands for it.
-    pub redirected: bool,
+    /// What became of the path on the way.
+    pub course: Course,
     /// `$host`: of the request line, else of the header, lower case, no port; else the server's first name.
     pub host: String,
     /// First name of the server chosen.
     pub server_name: String,
     /// `$1`..`$9` of the last regex that matched; index 0 is the whole match.
     pub captures: Vec<Option<String>>,
-    /// Named captures of server name, location and maps so far.
+    /// Variables of `set` and named captures so far.
     pub named: Vec<(String, String)>,
     /// `$request_id`, 32 hex digits.
     pub request_id: String,
@@ -93,6 +94,23 @@ pub struct Facts {
     pub upstream: String,
     /// What came of it so far.
     pub outcome: Outcome,
+}
+
+/// What became of a request's path since it was sent.
+#[derive(Debug, Clone, Default)]
+pub struct Course {
+    /// It was changed here, or led here by an internal redirect: locations that are `internal` are open to it.
+    pub internal: bool,
+    /// The target as sent no longer stands for it.
+    pub target_stale: bool,
+    /// It was changed after the location was chosen: what that matched says nothing of it.
+    pub location_stale: bool,
+    /// With `alias` in a location by regular expression: a file that `try_files` found below it.
+    pub below_alias: bool,
+    /// `root` or `alias` where the request is.
+    pub root: Option<Arc<Root>>,
+    /// Variables of `set` that were used before they were set; `None` where nobody asks.
+    pub unset: Option<Arc<Mutex<Vec<String>>>>,
 }
 
 /// What came of a request. All empty until it is known.
@@ -200,5 +218,54 @@ impl Facts {
     pub fn capture(&mut self, captures: Captures) {
         let known = Captures { numbered: take(&mut self.captures), named: take(&mut self.named) };
         Captures { numbered: self.captures, named: self.named } = known.then(captures);
+    }
+
+    /// Takes over what an expression of the rewrite module captured: of one that did not match, that there is nothing.
+    pub fn recapture(&mut self, captures: Option<Captures>) {
+        match captures {
+            Some(captures) => self.capture(captures),
+            None => self.captures.clear(),
+        }
+    }
+
+    /// Sets a variable.
+    pub fn set(&mut self, name: &str, value: String) {
+        match self.named.iter_mut().find(|(known, _)| known == name) {
+            Some(known) => known.1 = value,
+            None => self.named.push((name.to_owned(), value)),
+        }
+    }
+
+    /// Replaces the arguments: the target as sent no longer counts.
+    pub fn set_args(&mut self, args: String) {
+        self.args = args;
+        self.course.target_stale = true;
+    }
+
+    /// Whether the path was escaped when it was sent, so that it has to be escaped again.
+    pub fn was_escaped(&self) -> bool {
+        self.sent_path().contains('%')
+    }
+
+    /// The path as it was sent.
+    pub(super) fn sent_path(&self) -> &str {
+        self.target.split(['?', '#']).next().unwrap_or("")
+    }
+}
+
+impl Course {
+    /// Notes that a variable was used before it was set.
+    pub(super) fn used_unset(&self, name: &str) {
+        let Some(unset) = &self.unset else { return };
+        let mut unset = unset.lock().unwrap_or_else(PoisonError::into_inner);
+        if !unset.iter().any(|known| known == name) {
+            unset.push(name.to_owned());
+        }
+    }
+
+    /// Variables that were used before they were set, since this was asked last.
+    pub fn take_unset(&self) -> Vec<String> {
+        let unset = self.unset.as_ref().map(|unset| unset.lock().unwrap_or_else(PoisonError::into_inner));
+        unset.map(|mut unset| take(&mut *unset)).unwrap_or_default()
     }
 }

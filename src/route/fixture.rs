@@ -6,14 +6,14 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 use longwire_conf::model::{
-    Action, Location, Map, Matcher, ProxyPass, ProxyRedirect, ProxySsl, ProxyTarget, Return, Server,
-    ServerName, Settings, Tls,
+    Alias, Content, Expires, Expiry, IfModifiedSince, Location, Map, Matcher, ProxyPass, ProxyRedirect,
+    ProxySsl, ProxyTarget, Return, Root, Rule, Satisfy, Server, ServerName, Settings, Tls,
 };
 use longwire_conf::source::Span;
 use longwire_conf::template::{Known, Part, Template, Variable};
 use regex::Regex;
 
-use super::facts::{ConnectionFacts, Facts, Outcome, Peer};
+use super::facts::{ConnectionFacts, Course, Facts, Outcome, Peer};
 use super::variables::{Machine, Maps, Scope};
 
 /// A template: `$name` and `${name}` are variables; `$m0` is a map, other unknown names are captures.
@@ -94,7 +94,7 @@ pub(crate) fn facts(target: &str) -> Facts {
         headers: headers(&[("host", "Example.com:8080")]),
         uri: parsed.path,
         args: parsed.args,
-        redirected: false,
+        course: Course::default(),
         host: "example.com".to_owned(),
         server_name: "first.example.com".to_owned(),
         captures: Vec::new(),
@@ -157,6 +157,20 @@ pub(crate) fn settings() -> Settings {
         absolute_redirect: true,
         tcp_nodelay: true,
         default_type: "text/plain".to_owned(),
+        types: Arc::new([("html".to_owned(), "text/html".to_owned())].into()),
+        root: Arc::new(Root { path: Template::literal("/srv"), prefix: "/".into(), alias: Alias::No }),
+        index: Arc::default(),
+        etag: true,
+        if_modified_since: IfModifiedSince::Exact,
+        max_ranges: None,
+        log_not_found: true,
+        expires: Expires::Fixed(Expiry::Off),
+        recursive_error_pages: false,
+        rewrite_log: false,
+        uninitialized_variable_warn: true,
+        satisfy: Satisfy::All,
+        auth_request: None,
+        auth_request_set: Arc::default(),
         websocket_ping: None,
         websocket_max_message: None,
         websocket_close_timeout: minute,
@@ -169,7 +183,7 @@ pub(crate) fn server(names: Vec<ServerName>) -> Server {
         names,
         tls: Tls::default(),
         settings: Arc::new(settings()),
-        action: None,
+        base: location("", Vec::new()),
         locations: Vec::new(),
         client_header_timeout: Duration::from_secs(60),
         max_head: 32 << 10,
@@ -200,11 +214,13 @@ pub(crate) fn location(head: &str, locations: Vec<Location>) -> Location {
         _ => Matcher::Prefix { path: head.to_owned(), no_regex: false },
     };
     let text = Some(Template { parts: vec![Part::Text(head.to_owned())] });
-    let action = Some(Action::Return(Return { code: 200, text }));
     Location {
         matcher,
         settings: Arc::new(settings()),
-        action,
+        rules: vec![Rule::Return(Return { code: 200, text }, "test:1".into())],
+        limit_except: None,
+        try_files: None,
+        content: Content::Files,
         locations,
         internal: false,
         span: Span::default(),
@@ -213,5 +229,5 @@ pub(crate) fn location(head: &str, locations: Vec<Location>) -> Location {
 
 /// The same, proxied.
 pub(crate) fn proxied(head: &str, to: &str) -> Location {
-    Location { action: Some(Action::Proxy(pass(to))), ..location(head, Vec::new()) }
+    Location { rules: Vec::new(), content: Content::Proxy(pass(to)), ..location(head, Vec::new()) }
 }

@@ -1,8 +1,9 @@
 //! Pure: headers on their way through: which are read, which end here, which are added.
 
 use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
-use longwire_conf::model::{AddHeader, Server};
+use longwire_conf::model::{AddHeader, Expires, Expiry, Server, Settings};
 
+use super::expires::set_expires;
 use super::variables::Scope;
 
 /// The headers of a request that count, by `underscores_in_headers` and `ignore_invalid_headers`.
@@ -48,17 +49,29 @@ pub(super) fn header_value(value: Vec<u8>) -> HeaderValue {
     HeaderValue::from_bytes(value.trim_ascii()).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// Applies `add_header`: for nginx's list of statuses, for any with `always`; never an empty value.
+/// Applies `expires`, and `add_header`: for nginx's list of statuses, for any with `always`; never an empty value.
 ///
 /// What counts is the status that is sent, also where an error page forces it.
-pub fn add_headers(headers: &mut HeaderMap, status: u16, rules: &[AddHeader], scope: &Scope<'_>) {
-    if !rules.is_empty() {
-        scope.answering(status, |scope, status| apply(headers, status, rules, scope));
+pub fn add_headers(headers: &mut HeaderMap, status: u16, settings: &Settings, scope: &Scope<'_>) {
+    let rules = &settings.add_header;
+    let expires = settings.expires != Expires::Fixed(Expiry::Off);
+    if expires || !rules.is_empty() {
+        scope.answering(status, |scope, status| {
+            if expires && is_usual(status) {
+                set_expires(headers, settings, scope);
+            }
+            apply(headers, status, rules, scope);
+        });
     }
 }
 
+/// Whether an answer of this status is what was asked for: others get headers only with `always`.
+fn is_usual(status: u16) -> bool {
+    matches!(status, 200 | 201 | 204 | 206 | 301 | 302 | 303 | 304 | 307 | 308)
+}
+
 fn apply(headers: &mut HeaderMap, status: u16, rules: &[AddHeader], scope: &Scope<'_>) {
-    let usual = matches!(status, 200 | 201 | 204 | 206 | 301 | 302 | 303 | 304 | 307 | 308);
+    let usual = is_usual(status);
     for rule in rules.iter().filter(|rule| usual || rule.always) {
         let Ok(name) = HeaderName::from_bytes(rule.name.as_bytes()) else { continue };
         let value = scope.render(&rule.value);
@@ -78,7 +91,7 @@ fn apply(headers: &mut HeaderMap, status: u16, rules: &[AddHeader], scope: &Scop
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{facts, headers, listed, server, template, with_scope};
+    use super::super::fixture::{facts, headers, listed, server, settings, template, with_scope};
     use super::*;
 
     #[test]
@@ -125,9 +138,10 @@ mod tests {
             |name: &str, value, always| AddHeader { name: name.to_owned(), value: template(value), always };
         let rules =
             [rule("X-Plain", "p", false), rule("X-Always", "a", true), rule("X-Empty", "$arg_none", true)];
+        let settings = Settings { add_header: rules.into(), ..settings() };
         for status in 100..=599 {
             let mut answer = HeaderMap::new();
-            with_scope(&facts("/"), &[], |scope| add_headers(&mut answer, status, &rules, scope));
+            with_scope(&facts("/"), &[], |scope| add_headers(&mut answer, status, &settings, scope));
             // The list that nginx's documentation of add_header gives, and the comparison confirmed.
             let usual = [200, 201, 204, 206, 301, 302, 303, 304, 307, 308].contains(&status);
             let expected: &[&str] = if usual { &["x-always: a", "x-plain: p"] } else { &["x-always: a"] };
@@ -141,9 +155,10 @@ mod tests {
             |name: &str, value| AddHeader { name: name.to_owned(), value: template(value), always: false };
         let rules =
             [rule("ETag", "e"), rule("Cache-Control", "c"), rule("X-A", "2"), rule("Last-Modified", "")];
+        let settings = Settings { add_header: rules.into(), ..settings() };
         let sent = [("etag", "b"), ("cache-control", "b"), ("x-a", "1"), ("last-modified", "x")];
         let mut answer = headers(&sent);
-        with_scope(&facts("/"), &[], |scope| add_headers(&mut answer, 200, &rules, scope));
+        with_scope(&facts("/"), &[], |scope| add_headers(&mut answer, 200, &settings, scope));
         assert_eq!(listed(&answer), ["cache-control: b", "cache-control: c", "etag: e", "x-a: 1", "x-a: 2"]);
     }
 }

@@ -7,6 +7,7 @@ use longwire_conf::template::Known;
 use super::calendar::Moment;
 use super::facts::{Facts, Peer, TlsFacts, Try, TunnelFacts};
 use super::fields::{header, remote_user};
+use super::files::{file_path, folder};
 use super::uri::{bytes, origin_form};
 use super::variables::Scope;
 
@@ -90,10 +91,9 @@ impl<'a> Scope<'a> {
             Known::WebsocketReason => self.tunnel(|tunnel| some(&tunnel.reason)),
             Known::WebsocketClientRtt => self.tunnel(|tunnel| plain(milliseconds(tunnel.rtt_us[0]?))),
             Known::WebsocketBackendRtt => self.tunnel(|tunnel| plain(milliseconds(tunnel.rtt_us[1]?))),
-            Known::DocumentRoot
-            | Known::RequestBody
-            | Known::RequestFilename
-            | Known::UpstreamCacheStatus => None,
+            Known::DocumentRoot => Some(Cow::Owned(folder(facts.course.root.as_ref()?, self))),
+            Known::RequestFilename => Some(Cow::Owned(file_path(facts.course.root.as_ref()?, self)?.path)),
+            Known::RequestBody | Known::UpstreamCacheStatus => None,
         }
     }
 
@@ -114,7 +114,7 @@ impl<'a> Scope<'a> {
         self.now_us() - self.facts.started_us
     }
 
-    fn unix_us(&self) -> u64 {
+    pub(super) fn unix_us(&self) -> u64 {
         self.facts.started_unix_us.saturating_add(self.elapsed_us())
     }
 

@@ -1,6 +1,6 @@
 //! Pure: which location a request is for.
 
-use longwire_conf::model::{Action, Location, Matcher};
+use longwire_conf::model::{Content, Location, Matcher};
 
 use super::facts::Captures;
 use super::uri::{bytes, escape_uri};
@@ -138,7 +138,7 @@ fn best_static(level: &[Location], path: &str) -> Option<(usize, How)> {
 }
 
 fn lacks_slash(location: &Location, whole: &str, path: &str) -> bool {
-    matches!(location.action, Some(Action::Proxy(_))) && whole.strip_suffix('/') == Some(path)
+    matches!(location.content, Content::Proxy(_)) && whole.strip_suffix('/') == Some(path)
 }
 
 #[cfg(test)]

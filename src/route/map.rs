@@ -28,6 +28,11 @@ impl Maps {
         self.maps.get(index).map(|(map, _)| &map.source)
     }
 
+    /// The variable of a map.
+    pub(super) fn name(&self, index: usize) -> Option<&str> {
+        self.maps.get(index).map(|(map, _)| map.variable.as_str())
+    }
+
     /// Finds the entry for a source value: exact, masks, expressions, default.
     pub(super) fn find(&self, index: usize, source: &str) -> Option<(&Template, Captures)> {
         let (map, exact) = self.maps.get(index)?;

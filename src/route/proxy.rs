@@ -28,23 +28,24 @@ pub fn backend_uri(part: UriPart<'_>, how: How, facts: &Facts) -> String {
     match part {
         UriPart::Rendered(uri) if !uri.is_empty() => escape_raw(uri.as_bytes()),
         UriPart::Fixed(uri) => {
-            let matched = match how {
-                How::Exact => facts.uri.len(),
-                How::Prefix(length) => length,
-                How::Regex | How::Named | How::Slash => 0,
+            // What a rule changed after the location was chosen goes as a whole.
+            let (lead, matched) = match (facts.course.location_stale, how) {
+                (true, _) => ("", 0),
+                (false, How::Exact) => (uri, facts.uri.len()),
+                (false, How::Prefix(length)) => (uri, length),
+                (false, How::Regex | How::Named | How::Slash) => (uri, 0),
             };
             let rest = facts.uri.get(matched..).unwrap_or("");
-            with_args(format!("{}{}", escape_raw(uri.as_bytes()), escape_rest(rest, facts)), &facts.args)
+            with_args(format!("{}{}", escape_raw(lead.as_bytes()), escape_rest(rest, facts)), &facts.args)
         }
-        _ if facts.redirected => with_args(escape_uri(&bytes(&facts.uri)), &facts.args),
+        _ if facts.course.target_stale => with_args(escape_rest(&facts.uri, facts), &facts.args),
         _ => origin_form(&facts.target).into_owned(),
     }
 }
 
 /// nginx escapes a path again only if it had to decode it, or made it itself.
 fn escape_rest(rest: &str, facts: &Facts) -> String {
-    let sent = facts.target.split('?').next().unwrap_or("");
-    match facts.redirected || sent.contains('%') {
+    match facts.course.internal || facts.was_escaped() {
         true => escape_uri(&bytes(rest)),
         false => escape_raw(&bytes(rest)),
     }
@@ -296,10 +297,13 @@ mod tests {
     #[test]
     fn after_an_internal_redirect_the_new_uri_counts() {
         let mut facts = facts("/sent?a");
-        (facts.uri, facts.args, facts.redirected) = ("/u/er%20r.html".to_owned(), "z=1".to_owned(), true);
+        (facts.uri, facts.args) = ("/u/er%20r.html".to_owned(), "z=1".to_owned());
+        (facts.course.internal, facts.course.target_stale) = (true, true);
         assert_eq!(backend_uri(UriPart::None, How::Prefix(1), &facts), "/u/er%2520r.html?z=1");
         assert_eq!(backend_uri(UriPart::Fixed("/"), How::Prefix(3), &facts), "/er%2520r.html?z=1");
         assert_eq!(backend_uri(UriPart::Rendered("/x"), How::Prefix(3), &facts), "/x");
+        facts.course.location_stale = true;
+        assert_eq!(backend_uri(UriPart::Fixed("/"), How::Prefix(3), &facts), "/u/er%2520r.html?z=1");
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub fn client_headers(
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     }
-    add_headers(&mut headers, status, &settings.add_header, scope);
+    add_headers(&mut headers, status, settings, scope);
     headers
 }
 
@@ -152,7 +152,7 @@ mod tests {
     use super::super::facts::Facts;
     use super::super::fixture::{facts, headers, listed, pass, proxied, template, with_scope};
     use super::*;
-    use longwire_conf::model::{Action, AddHeader};
+    use longwire_conf::model::{AddHeader, Content};
 
     fn run(head: &str, to: &str, sent: (&str, &str), change: impl FnOnce(&mut Settings)) -> Vec<String> {
         let mut location = proxied(head, to);
@@ -161,7 +161,7 @@ mod tests {
     }
 
     fn answer(location: &Location, facts: &Facts, status: u16, sent: &[(&str, &str)]) -> Vec<String> {
-        let Some(Action::Proxy(pass)) = &location.action else { unreachable!() };
+        let Content::Proxy(pass) = &location.content else { unreachable!() };
         with_scope(facts, &[], |scope| listed(&client_headers(location, pass, scope, status, headers(sent))))
     }
 
@@ -218,7 +218,7 @@ mod tests {
     fn a_destination_of_variables_has_no_default_redirect() {
         let mut location = proxied("/", "http://127.0.0.1:3000");
         let target = ProxyTarget::Variable(template("$arg_a"));
-        location.action = Some(Action::Proxy(ProxyPass { target, ..pass("http://127.0.0.1:3000") }));
+        location.content = Content::Proxy(ProxyPass { target, ..pass("http://127.0.0.1:3000") });
         let out = answer(&location, &facts("/"), 302, &[("location", "http://127.0.0.1:3000/x")]);
         assert_eq!(out[0], "location: http://127.0.0.1:3000/x");
     }

@@ -219,6 +219,46 @@ pub fn escape_uri(path: &[u8]) -> String {
     escape(path, |byte| byte <= b' ' || byte >= 0x7f || b"\"#%<>?\\^`{|}".contains(&byte))
 }
 
+/// Escapes a piece of a path so that it can stand among arguments.
+pub fn escape_args(piece: &[u8]) -> String {
+    escape(piece, |byte| byte <= b' ' || byte >= 0x7f || b"#%&+;?".contains(&byte))
+}
+
+/// Undoes escapes that a URL does not need, up to its arguments, as nginx does with the URL of a redirect.
+pub fn unescape_redirect(url: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(url.len());
+    let mut rest = url;
+    while let [byte, tail @ ..] = rest {
+        rest = tail;
+        match (byte, rest) {
+            (b'?', _) => {
+                plain.push(b'?');
+                break;
+            }
+            (b'%', [high, low, tail @ ..]) => {
+                if let (Ok(high), Ok(low)) = (hex(*high), hex(*low)) {
+                    rest = tail;
+                    match high << 4 | low {
+                        b'?' => {
+                            plain.push(b'?');
+                            break;
+                        }
+                        byte @ b'&'..=b'~' => plain.push(byte),
+                        _ => {
+                            plain.extend_from_slice(&url[url.len() - tail.len() - 3..url.len() - tail.len()])
+                        }
+                    }
+                } else {
+                    plain.push(b'%');
+                }
+            }
+            (byte, _) => plain.push(*byte),
+        }
+    }
+    plain.extend_from_slice(rest);
+    plain
+}
+
 /// Escapes only what no request line can carry, and leaves what is already escaped alone: for URIs that a
 /// configuration has put together.
 pub fn escape_raw(uri: &[u8]) -> String {

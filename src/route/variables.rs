@@ -10,7 +10,7 @@ use super::facts::{Captures, Facts};
 use super::fields::{arg, cookie, header, set_cookie};
 pub use super::known::{NGINX_VERSION, address, request_line};
 pub use super::map::Maps;
-use super::uri::{bytes, text};
+use super::uri::{bytes, escape_args, text};
 
 /// Maps within maps deeper than this are empty; only a cycle goes that deep.
 const MAX_DEPTH: u8 = 16;
@@ -56,6 +56,24 @@ impl<'a> Scope<'a> {
         Frame { captures: Some(captures), ..self.frame() }.render(template)
     }
 
+    /// The value of a template where captures are escaped as arguments.
+    pub(super) fn render_escaped(&self, template: &Template) -> Vec<u8> {
+        let mut value = Vec::new();
+        for part in &template.parts {
+            match part {
+                Part::Text(text) => value.extend_from_slice(text.as_bytes()),
+                Part::Variable(variable) => {
+                    let plain = self.value(variable).unwrap_or_default();
+                    match variable {
+                        Variable::Capture(_) => value.extend_from_slice(escape_args(&plain).as_bytes()),
+                        _ => value.extend_from_slice(&plain),
+                    }
+                }
+            }
+        }
+        value
+    }
+
     /// Runs something that already sees the status of the answer, forced or not.
     pub(super) fn answering<T>(&self, status: u16, run: impl FnOnce(&Scope<'_>, u16) -> T) -> T {
         let mut facts = self.facts.clone();
@@ -98,7 +116,15 @@ impl<'a> Frame<'a, '_> {
         match variable {
             Variable::Capture(number) => self.numbered(usize::from(*number)),
             Variable::Named(name) => self.named(name),
-            Variable::Map(index) => Some(Cow::Owned(self.map(*index))),
+            Variable::Set(name) => self.named(name).or_else(|| {
+                facts.course.used_unset(name);
+                Some(Cow::Borrowed(b""))
+            }),
+            Variable::Map(index) => match self.scope.maps.name(*index).and_then(|name| self.named(name)) {
+                // A rule may set the variable of a map.
+                Some(set) => Some(set),
+                None => Some(Cow::Owned(self.map(*index))),
+            },
             Variable::Http(name) => header(&facts.headers, name),
             Variable::SentHttp(name) => header(&facts.outcome.sent, name),
             Variable::UpstreamHttp(name) => header(&facts.outcome.upstream, name),

@@ -8,7 +8,7 @@ use crate::Frame;
 use crate::diagnostic::{Diagnostic, MAX_FINDINGS, Severity};
 use crate::directives::{self, Class, Context, Entry};
 use crate::level::Level;
-use crate::model::{Address, Config, Matcher, Spanned, Upstream};
+use crate::model::{Address, At, Config, Matcher, Spanned, Upstream};
 use crate::names::Names;
 use crate::source::{Sources, Span};
 use crate::template::{Mistake, Template};
@@ -360,6 +360,12 @@ impl<'a> Builder<'a> {
             }
             Mistake::Unknown(name) => directives::suggest::unknown_variable(span, name, &self.names),
         }
+    }
+
+    /// Where a directive stands, for logs.
+    pub(crate) fn at(&self, span: Span) -> At {
+        let (path, line, _) = self.sources.locate(span);
+        format!("{}:{line}", path.display()).into()
     }
 
     /// A path that counts from the prefix: logs and the pid file.

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    AccessLog, AddHeader, Certificate, ErrorLog, ErrorPage, Listen, Matcher, Ping, Protocols, ProxyPass,
-    ProxyRedirect, ProxySsl, Return, ServerName, Settings, Spanned,
+    AccessLog, AddHeader, Alias, At, AuthRequest, Certificate, Condition, ErrorLog, ErrorPage, Expires,
+    Expiry, IfModifiedSince, Listen, Matcher, Ping, Protocols, ProxyPass, ProxyRedirect, ProxySsl, Root,
+    Rule, Satisfy, ServerName, Settings, Spanned, TryFiles, Types,
 };
 use crate::source::Span;
 use crate::template::Template;
@@ -82,6 +83,18 @@ inherited! {
             absolute_redirect: bool = true,
             tcp_nodelay: bool = true,
             default_type: String = "text/plain".to_owned(),
+            types: Arc<Types> = Arc::new(default_types()),
+            root: Arc<Root> = default_root(""),
+            etag: bool = true,
+            if_modified_since: IfModifiedSince = IfModifiedSince::Exact,
+            max_ranges: Option<u64> = None,
+            log_not_found: bool = true,
+            expires: Expires = Expires::Fixed(Expiry::Off),
+            recursive_error_pages: bool = false,
+            rewrite_log: bool = false,
+            uninitialized_variable_warn: bool = true,
+            satisfy: Satisfy = Satisfy::All,
+            auth_request: Option<AuthRequest> = None,
             websocket_ping: Option<Ping> = Some(Ping { interval: secs(30), timeout: secs(10) }),
             websocket_max_message: Option<u64> = None,
             websocket_close_timeout: Duration = secs(5),
@@ -92,6 +105,8 @@ inherited! {
             proxy_pass_header: String = Vec::new(),
             add_header: AddHeader = Vec::new(),
             error_page: ErrorPage = Vec::new(),
+            index: Template = vec![Template::literal("index.html")],
+            auth_request_set: (String, Template) = Vec::new(),
             error_log: ErrorLog = Vec::new(),
             access_log: AccessLog = vec![default_access_log()],
         }
@@ -173,6 +188,18 @@ inherited! {
     }
 }
 
+/// The types that nginx knows without a `types` block.
+fn default_types() -> Types {
+    let all = [("html", "text/html"), ("gif", "image/gif"), ("jpg", "image/jpeg")];
+    all.into_iter().map(|(extension, name)| (extension.to_owned(), name.to_owned())).collect()
+}
+
+/// Where files are when nobody says: `html` below the prefix.
+pub(crate) fn default_root(prefix: &str) -> Arc<Root> {
+    let path = Template::literal(format!("{prefix}/html"));
+    Arc::new(Root { path, prefix: prefix.into(), alias: Alias::No })
+}
+
 /// Where requests are logged when nobody says: standard output, as `combined`.
 fn default_access_log() -> AccessLog {
     let path = Spanned { value: PathBuf::from("/dev/stdout"), span: Span::default() };
@@ -184,8 +211,6 @@ fn default_access_log() -> AccessLog {
 pub(crate) struct Level {
     /// Where it stands.
     pub(crate) span: Span,
-    /// Whether it is the `http` block.
-    pub(crate) is_http: bool,
     /// Settings typed here.
     pub(crate) layer: Layer,
     /// How heads are read; http and server.
@@ -196,24 +221,50 @@ pub(crate) struct Level {
     pub(crate) listens: Vec<Spanned<Listen>>,
     /// `server_name`s of a server.
     pub(crate) names: Vec<Spanned<ServerName>>,
-    /// Whether it is a location for an error page that would be a file.
-    pub(crate) is_page: bool,
     /// Named locations that error pages lead to.
     pub(crate) named_pages: Vec<Spanned<String>>,
     /// What a location matches.
     pub(crate) matcher: Option<Matcher>,
     /// `internal`.
     pub(crate) internal: bool,
-    /// The first `return`.
-    pub(crate) answer: Option<Return>,
+    /// Rules of the rewrite module.
+    pub(crate) rules: Vec<TypedRule>,
+    /// `try_files`.
+    pub(crate) try_files: Option<TryFiles>,
+    /// `limit_except`: the methods it is not about, and what stands in it.
+    pub(crate) limit_except: Option<(Vec<String>, Box<Level>)>,
     /// `proxy_pass`.
     pub(crate) proxy: Option<ProxyPass>,
     /// `proxy_ssl_certificate` and its key, until both are there.
     pub(crate) proxy_pair: (Option<Spanned<PathBuf>>, Option<Spanned<PathBuf>>),
-    /// Directives that matter only where files would be served: `root` and `alias`.
-    pub(crate) files: Vec<(&'static str, Span)>,
     /// Servers of http, locations of a server or location.
     pub(crate) children: Vec<Level>,
     /// Directives seen that may stand but once, for "is duplicate".
     pub(crate) seen: HashMap<&'static str, Span>,
+}
+
+/// A rule of the rewrite module, as typed.
+#[derive(Debug)]
+pub(crate) enum TypedRule {
+    /// One that inherits nothing.
+    Plain(Rule),
+    /// `if`.
+    If {
+        /// When it holds.
+        condition: Condition,
+        /// What stands in it.
+        level: Box<Level>,
+        /// Where it stands.
+        at: At,
+    },
+}
+
+impl TypedRule {
+    /// What stands in an `if`.
+    pub(crate) fn level(&self) -> Option<&Level> {
+        match self {
+            TypedRule::Plain(_) => None,
+            TypedRule::If { level, .. } => Some(level),
+        }
+    }
 }

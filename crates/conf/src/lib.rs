@@ -11,8 +11,8 @@ mod address;
 mod build;
 pub mod diagnostic;
 mod directives;
-mod files;
 mod level;
+mod mime;
 pub mod model;
 mod names;
 mod pattern;
@@ -70,6 +70,7 @@ pub fn load(reader: &dyn Reader, input: Input<'_>) -> Loaded {
     builder.walk(&tree);
     resolve::servers(&mut builder);
     builder.finish_notes();
+    builder.config.has_set = !builder.names.set.is_empty();
     let (mut config, mut diagnostics) = (builder.config, builder.diagnostics);
     config.upstreams.append(&mut builder.implicit);
     diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| (span.file, span.start)));

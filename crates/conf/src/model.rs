@@ -10,6 +10,13 @@ use std::time::Duration;
 use crate::source::Span;
 use crate::template::Template;
 
+mod place;
+
+pub use place::{
+    Alias, Assigned, At, AuthRequest, Candidate, Condition, Content, Expires, Expiry, Fallback, FileTest, If,
+    IfModifiedSince, LimitExcept, Rewrite, Root, Rule, Satisfy, Then, TryFiles, Types,
+};
+
 /// A value with the place it was written at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spanned<T> {
@@ -32,6 +39,8 @@ pub struct Config {
     pub maps: Vec<Map>,
     /// `log_format`s; index 0 is the predefined `combined`.
     pub log_formats: Vec<LogFormat>,
+    /// Whether there is any `set`.
+    pub has_set: bool,
 }
 
 /// Directives of the main context.
@@ -189,8 +198,8 @@ pub struct Server {
     pub tls: Tls,
     /// Settings of the server level: they hold before a location is found and where none matches.
     pub settings: Arc<Settings>,
-    /// `return` at the server level, done before any location is sought.
-    pub action: Option<Action>,
+    /// The server as a place: its rules are done before any location is sought, the rest holds where none matches.
+    pub base: Location,
     /// Its locations in file order.
     pub locations: Vec<Location>,
     /// `client_header_timeout` (60 s).
@@ -291,8 +300,14 @@ pub struct Location {
     pub matcher: Matcher,
     /// Everything inherited and set here.
     pub settings: Arc<Settings>,
-    /// What it does; `None` serves nothing (404).
-    pub action: Option<Action>,
+    /// Rules of the rewrite module, in file order.
+    pub rules: Vec<Rule>,
+    /// `limit_except`.
+    pub limit_except: Option<Box<LimitExcept>>,
+    /// `try_files`.
+    pub try_files: Option<TryFiles>,
+    /// What answers.
+    pub content: Content,
     /// Nested locations.
     pub locations: Vec<Location>,
     /// `internal`: only error pages and named jumps get here.
@@ -317,15 +332,6 @@ pub enum Matcher {
     Regex(regex::Regex),
     /// `@name`.
     Named(String),
-}
-
-/// What is done with a request.
-#[derive(Debug, Clone)]
-pub enum Action {
-    /// `return`.
-    Return(Return),
-    /// `proxy_pass`.
-    Proxy(ProxyPass),
 }
 
 /// `return CODE [TEXT] | CODE URL | URL`.
@@ -427,8 +433,36 @@ pub struct Settings {
     pub absolute_redirect: bool,
     /// `tcp_nodelay` (on).
     pub tcp_nodelay: bool,
-    /// `default_type` (text/plain), for `return` with text.
+    /// `default_type` (text/plain): what `types` does not know.
     pub default_type: String,
+    /// `types`.
+    pub types: Arc<Types>,
+    /// `root` or `alias`.
+    pub root: Arc<Root>,
+    /// `index` (index.html).
+    pub index: Arc<[Template]>,
+    /// `etag` (on).
+    pub etag: bool,
+    /// `if_modified_since` (exact).
+    pub if_modified_since: IfModifiedSince,
+    /// `max_ranges`; `None`: any number.
+    pub max_ranges: Option<u64>,
+    /// `log_not_found` (on).
+    pub log_not_found: bool,
+    /// `expires` (off).
+    pub expires: Expires,
+    /// `recursive_error_pages` (off).
+    pub recursive_error_pages: bool,
+    /// `rewrite_log` (off): what rules did, at `notice`.
+    pub rewrite_log: bool,
+    /// `uninitialized_variable_warn` (on).
+    pub uninitialized_variable_warn: bool,
+    /// `satisfy` (all).
+    pub satisfy: Satisfy,
+    /// `auth_request`; `None` is off.
+    pub auth_request: Option<AuthRequest>,
+    /// `auth_request_set`.
+    pub auth_request_set: Arc<[(String, Template)]>,
     /// `websocket_ping` (30s timeout=10s); `None` is off.
     pub websocket_ping: Option<Ping>,
     /// `websocket_max_message`; `None` is off.

@@ -17,6 +17,8 @@ pub(crate) struct Names {
     pub(crate) formats: Vec<String>,
     /// Named captures, and variables of directives that are refused elsewhere: they cause no further mistakes.
     pub(crate) others: HashSet<String>,
+    /// Variables of `set`.
+    pub(crate) set: HashSet<String>,
 }
 
 impl Names {
@@ -34,6 +36,9 @@ impl Names {
         }
         if self.others.contains(name) {
             return Some(Variable::Named(name.to_owned()));
+        }
+        if self.set.contains(name) && !matches!(Variable::builtin(name), Some(Variable::Known(_))) {
+            return Some(Variable::Set(name.to_owned()));
         }
         // Names of variables are compared without case, as nginx does.
         Variable::builtin(name).or_else(|| {
@@ -62,14 +67,13 @@ impl Names {
             ("map", [_, variable, ..]) if directive.block.is_some() => self.maps.push(lower(variable)),
             ("upstream", [name, ..]) if directive.block.is_some() => self.upstreams.push((*name).to_owned()),
             ("log_format", [name, ..]) => self.formats.push((*name).to_owned()),
-            ("set" | "auth_request_set" | "perl_set" | "js_set" | "js_var", [variable, ..]) => {
-                self.other(variable)
-            }
+            ("set", [variable, ..]) => drop(self.set.insert(lower(variable))),
+            ("auth_request_set" | "perl_set" | "js_set" | "js_var", [variable, ..]) => self.other(variable),
             ("geo" | "split_clients", [.., variable]) => self.other(variable),
             (name, _) if name.starts_with("set_by_lua") => {
                 args.first().into_iter().for_each(|variable| self.other(variable));
             }
-            ("server_name" | "location" | "if", _) => self.captures(&args),
+            ("server_name" | "location" | "if" | "rewrite", _) => self.captures(&args),
             (key, _) if key.starts_with('~') => self.captures(&[key]),
             _ => {}
         }

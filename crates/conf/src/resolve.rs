@@ -8,22 +8,21 @@ use crate::Frame;
 use crate::build::Builder;
 use crate::diagnostic::{Diagnostic, MAX_FINDINGS, Severity};
 use crate::directives::suggest;
-use crate::files;
-use crate::level::{Head, HeadLayer, Layer, Level, Ssl, SslLayer};
+use crate::level::{Head, HeadLayer, Layer, Level, Ssl, SslLayer, TypedRule, default_root};
 use crate::model::{
-    Action, Address, Certificate, Listen, Location, Matcher, Server, ServerName, Settings, Spanned, Tls,
+    Address, Certificate, Content, If, LimitExcept, Listen, Location, Matcher, Rule, Server, ServerName,
+    Settings, Spanned, Tls,
 };
 use crate::source::Span;
 
 /// Completes the configuration: servers with everything they inherit.
 pub(crate) fn servers(b: &mut Builder<'_>) {
     b.config.main.error_log = b.level.layer.error_log.take().unwrap_or_default().into();
-    let Some(mut http) = b.http.take() else { return no_server(b, None) };
+    let Some(http) = b.http.take() else { return no_server(b, None) };
     named_pages(b, &http);
-    files::mark_pages(&mut http);
-    files::check(b, &http);
     proxy_certificate(b, &http);
-    let settings = http.layer.merge(&Layer::defaults());
+    let bare = Settings { root: default_root(&b.prefix.to_string_lossy()), ..Layer::defaults() };
+    let settings = http.layer.merge(&bare);
     let head = http.head.merge(&HeadLayer::defaults());
     let ssl = http.ssl.merge(&SslLayer::defaults());
     let first = |level: &Level| level.ssl.certificates.as_ref()?.first().map(|path| path.span);
@@ -75,7 +74,9 @@ fn named_pages(b: &mut Builder<'_>, http: &Level) {
                 }
             });
         }
-        level.children.iter().for_each(|child| check(b, child, known, place));
+        for inner in level.children.iter().chain(level.rules.iter().filter_map(TypedRule::level)) {
+            check(b, inner, known, place);
+        }
     }
     for server in &http.children {
         check(b, server, &names(server).collect::<Vec<_>>(), "this server");
@@ -129,9 +130,19 @@ fn unused_certificates(b: &mut Builder<'_>, own: &[Option<Span>]) {
 }
 
 fn server(b: &mut Builder<'_>, level: Level, outer: &Settings, head: &Head, ssl: &Ssl) -> Server {
-    let missing = files::missing_pages(&level);
-    let settings = Arc::new(files::without_pages(level.layer.merge(outer), &missing));
+    let settings = Arc::new(level.layer.merge(outer));
     proxy_certificate(b, &level);
+    let base = Location {
+        matcher: Matcher::Prefix { path: String::new(), no_regex: false },
+        rules: level.rules.into_iter().map(|rule| self::rule(rule, None)).collect(),
+        limit_except: None,
+        try_files: level.try_files,
+        content: Content::Files,
+        locations: Vec::new(),
+        settings: settings.clone(),
+        internal: false,
+        span: level.span,
+    };
     let head = level.head.merge(head);
     let ssl = level.ssl.merge(ssl);
     let any = Listen {
@@ -154,8 +165,8 @@ fn server(b: &mut Builder<'_>, level: Level, outer: &Settings, head: &Head, ssl:
         listens,
         names: if names.is_empty() { vec![ServerName::Exact(String::new())] } else { names },
         tls: tls(b, ssl),
-        action: level.answer.map(Action::Return),
-        locations: locations(b, level.children, &settings, &missing),
+        base,
+        locations: locations(b, level.children, &settings),
         settings,
         client_header_timeout: head.client_header_timeout,
         max_head: head.max_head,
@@ -166,21 +177,58 @@ fn server(b: &mut Builder<'_>, level: Level, outer: &Settings, head: &Head, ssl:
     }
 }
 
-fn locations(b: &mut Builder<'_>, levels: Vec<Level>, outer: &Settings, missing: &[String]) -> Vec<Location> {
-    levels.into_iter().filter_map(|level| location(b, level, outer, missing)).collect()
+fn locations(b: &mut Builder<'_>, levels: Vec<Level>, outer: &Settings) -> Vec<Location> {
+    levels.into_iter().filter_map(|level| location(b, level, outer)).collect()
 }
 
-fn location(b: &mut Builder<'_>, level: Level, outer: &Settings, missing: &[String]) -> Option<Location> {
-    let settings = Arc::new(files::without_pages(level.layer.merge(outer), missing));
+fn location(b: &mut Builder<'_>, level: Level, outer: &Settings) -> Option<Location> {
+    let settings = Arc::new(level.layer.merge(outer));
     proxy_certificate(b, &level);
-    Some(Location {
+    let mut location = Location {
         matcher: level.matcher?,
-        action: level.answer.map(Action::Return).or(level.proxy.map(Action::Proxy)),
-        locations: locations(b, level.children, &settings, missing),
+        rules: Vec::new(),
+        limit_except: None,
+        try_files: level.try_files,
+        content: level.proxy.map_or(Content::Files, Content::Proxy),
+        locations: locations(b, level.children, &settings),
         settings,
         internal: level.internal,
         span: level.span,
-    })
+    };
+    let rules = level.rules.into_iter().map(|rule| self::rule(rule, Some(&location))).collect();
+    let limit_except = level
+        .limit_except
+        .map(|(methods, level)| Box::new(LimitExcept { methods, location: implied(&level, &location) }));
+    location.rules = rules;
+    location.limit_except = limit_except;
+    Some(location)
+}
+
+/// The place inside a block of a location that is no location: it inherits everything but `try_files` and rules.
+fn implied(level: &Level, outer: &Location) -> Location {
+    let content = level.proxy.clone().map_or_else(|| outer.content.clone(), Content::Proxy);
+    Location {
+        matcher: outer.matcher.clone(),
+        settings: Arc::new(level.layer.merge(&outer.settings)),
+        rules: Vec::new(),
+        limit_except: None,
+        try_files: None,
+        content,
+        locations: Vec::new(),
+        internal: outer.internal,
+        span: level.span,
+    }
+}
+
+fn rule(rule: TypedRule, outer: Option<&Location>) -> Rule {
+    match rule {
+        TypedRule::Plain(rule) => rule,
+        TypedRule::If { condition, level, at } => {
+            let location = outer.map(|outer| implied(&level, outer));
+            let rules = level.rules.into_iter().map(|inner| self::rule(inner, None)).collect();
+            Rule::If(Box::new(If { condition, rules, location, at }))
+        }
+    }
 }
 
 fn tls(b: &mut Builder<'_>, ssl: Ssl) -> Tls {

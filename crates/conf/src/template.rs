@@ -21,8 +21,10 @@ pub enum Part {
 pub enum Variable {
     /// `$1` to `$9`.
     Capture(u8),
-    /// A named capture of a `server_name`, `location` or `map` regex.
+    /// A named capture, or a variable of `auth_request_set`.
     Named(String),
+    /// A variable of `set`.
+    Set(String),
     /// The value of a `map`, by index.
     Map(usize),
     /// `$http_NAME`: the rest of the name, lower case, underscores kept (`x_real_ip`).
@@ -213,7 +215,7 @@ known! {
     ContentLength = "content_length",
     /// `Content-Type` of the request.
     ContentType = "content_type",
-    /// `root` or `alias` of the request; empty here.
+    /// `root` or `alias` of the request.
     DocumentRoot = "document_root",
     /// Same as `$uri`.
     DocumentUri = "document_uri",
@@ -257,7 +259,7 @@ known! {
     RequestBody = "request_body",
     /// `OK` when the request was completed.
     RequestCompletion = "request_completion",
-    /// File of the request; empty here.
+    /// File of the request.
     RequestFilename = "request_filename",
     /// 32 hex digits made of 16 random bytes.
     RequestId = "request_id",

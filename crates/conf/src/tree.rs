@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Diagnostic, MAX_FINDINGS, Severity};
 use crate::directives;
+use crate::mime;
 use crate::source::{Reader, Sources, Span};
 use crate::token::{Token, Tokens, Word};
 
@@ -117,14 +118,16 @@ impl<'a> Parser<'a> {
             Ok(bytes) => self.text(path, bytes, outer),
             Err(error) => {
                 let message = format!("cannot open \"{shown}\": {error}");
-                self.diagnostics.push(if path.file_name().is_some_and(|name| name == "mime.types") {
-                    Diagnostic::note(word.span, message)
-                        .help("types of files have no effect here, so this does no harm")
-                } else {
-                    Diagnostic::error(word.span, message)
-                        .help("a relative path counts from the folder of the configuration file")
-                        .help("with a mask such as \"*.conf\" it is no mistake when no file matches")
-                });
+                if path.file_name().is_some_and(|name| name == "mime.types") {
+                    let note = Diagnostic::note(word.span, message);
+                    self.diagnostics
+                        .push(note.help("the usual types of files, which Longwire knows, are taken"));
+                    return self.text(path, mime::usual_types().into_bytes(), outer);
+                }
+                let mistake = Diagnostic::error(word.span, message)
+                    .help("a relative path counts from the folder of the configuration file")
+                    .help("with a mask such as \"*.conf\" it is no mistake when no file matches");
+                self.diagnostics.push(mistake);
                 Vec::new()
             }
         }

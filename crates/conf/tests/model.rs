@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use longwire_conf::model::{
-    Action, Address, Config, ErrorAnswer, Listen, Location, Matcher, Ping, ProxyPass, ProxyRedirect,
-    ProxyTarget, RedirectRule, ServerName,
+    Address, Config, Content, ErrorAnswer, Listen, Location, Matcher, Ping, ProxyPass, ProxyRedirect,
+    ProxyTarget, RedirectRule, Rule, ServerName,
 };
 use longwire_conf::template::{Known, Part, Template, Variable};
 use longwire_conf::{Input, Severity, value};
@@ -31,8 +31,8 @@ fn location(inside: &str) -> (Config, Location) {
 }
 
 fn pass(location: &Location) -> &ProxyPass {
-    match &location.action {
-        Some(Action::Proxy(pass)) => pass,
+    match &location.content {
+        Content::Proxy(pass) => pass,
         other => panic!("{other:?}"),
     }
 }
@@ -288,8 +288,8 @@ fn location_forms() {
 fn returns_and_error_pages() {
     let answer = |text: &str| {
         let (_, location) = location(&format!("return {text};"));
-        let Some(Action::Return(answer)) = location.action else { panic!("{text}") };
-        (answer.code, answer.text.and_then(|text| text.as_literal().map(str::to_owned)))
+        let [Rule::Return(answer, _)] = location.rules.as_slice() else { panic!("{text}") };
+        (answer.code, answer.text.as_ref().and_then(|text| text.as_literal().map(str::to_owned)))
     };
     assert_eq!(answer("404"), (404, None));
     assert_eq!(answer("200 'a b'"), (200, Some("a b".into())));
@@ -305,22 +305,6 @@ fn returns_and_error_pages() {
     );
     assert_eq!(pages[1].codes, [500, 502]);
     assert_eq!(pages[1].target, Template::literal("@y"));
-}
-
-#[test]
-fn pages_that_would_be_files_give_way_to_the_built_in_ones() {
-    let config = config(
-        "error_page 500 /50x.html;
-         server {
-             error_page 502 /50x.html; error_page 404 @x; location @x { return 204; }
-             location = /50x.html { root html; } location / { proxy_pass http://a; }
-         }
-         server { location / { proxy_pass http://a; } }",
-    );
-    let [first, second] = &config.servers[..] else { panic!() };
-    assert_eq!(first.settings.error_page.len(), 1);
-    assert_eq!(first.locations[2].settings.error_page[0].codes, [404]);
-    assert_eq!(second.settings.error_page[0].codes, [500], "here the path is proxied");
 }
 
 #[test]

@@ -1,10 +1,9 @@
 //! Directives that tune what Longwire does by itself or does not do: accepted, so that files need no change.
 
-use super::{ALL, Context, EVENTS, Entry, HTTP, HTTP_SERVER, MAIN, accepted};
+use super::{ALL, ALL_IF, Context, EVENTS, Entry, HTTP, HTTP_SERVER, MAIN, accepted};
 
 const PROCESSES: &str = "Longwire is one process with threads";
 const EVENT: &str = "connections are processed by the system's best method, all at once";
-const FILES: &str = "files are not served";
 const GROWS: &str = "tables grow as needed";
 const BUFFERS: &str = "buffers are as long as needed";
 const GZIP: &str = "answers are passed on as the backend made them, which costs only bandwidth";
@@ -33,7 +32,6 @@ pub(super) const TABLE: &[Entry] = &[
     accepted("env", MAIN, "the environment is kept as it is"),
     accepted("load_module", MAIN, "there are no modules; a directive that needs one is reported by itself"),
     accepted("pcre_jit", MAIN, "regular expressions are compiled in any case"),
-    accepted("thread_pool", MAIN, FILES),
     accepted("timer_resolution", MAIN, "timers are exact"),
     accepted("ssl_engine", MAIN, "it speaks to OpenSSL, which is not in use"),
     accepted("debug_points", MAIN, PROCESSES),
@@ -43,30 +41,7 @@ pub(super) const TABLE: &[Entry] = &[
     accepted("accept_mutex", EVENTS, EVENT),
     accepted("accept_mutex_delay", EVENTS, EVENT),
     accepted("debug_connection", EVENTS, EVENT),
-    accepted("sendfile", ALL, FILES),
-    accepted("sendfile_max_chunk", ALL, FILES),
-    accepted("aio", ALL, FILES),
-    accepted("aio_write", ALL, FILES),
-    accepted("directio", ALL, FILES),
-    accepted("directio_alignment", ALL, FILES),
-    accepted("read_ahead", ALL, FILES),
-    accepted("disable_symlinks", ALL, FILES),
-    accepted("etag", ALL, FILES),
-    accepted("if_modified_since", ALL, FILES),
-    accepted("max_ranges", ALL, FILES),
-    accepted("log_not_found", ALL, FILES),
-    accepted("index", ALL, FILES),
-    accepted("autoindex", ALL, FILES),
-    accepted("autoindex_exact_size", ALL, FILES),
-    accepted("autoindex_format", ALL, FILES),
-    accepted("autoindex_localtime", ALL, FILES),
-    accepted("open_file_cache", ALL, FILES),
-    accepted("open_file_cache_errors", ALL, FILES),
-    accepted("open_file_cache_events", ALL, FILES),
-    accepted("open_file_cache_min_uses", ALL, FILES),
-    accepted("open_file_cache_valid", ALL, FILES),
     accepted("open_log_file_cache", ALL, "logs stay open"),
-    accepted("types", ALL, "types of files have no effect where no file is served"),
     accepted("types_hash_max_size", ALL, GROWS),
     accepted("types_hash_bucket_size", ALL, GROWS),
     accepted("server_names_hash_max_size", HTTP, GROWS),
@@ -99,10 +74,10 @@ pub(super) const TABLE: &[Entry] = &[
     accepted("keepalive_min_timeout", ALL, "idle connections are not closed before their time"),
     accepted("msie_padding", ALL, "it is about browsers that are gone"),
     accepted("msie_refresh", ALL, "it is about browsers that are gone"),
-    accepted("charset", ALL, "answers are passed on with the charset that the backend says"),
+    accepted("charset", ALL_IF, "answers are passed on with the charset that the backend says"),
     accepted("charset_types", ALL, "answers are passed on with the charset that the backend says"),
-    accepted("override_charset", ALL, "answers are passed on with the charset that the backend says"),
-    accepted("gzip", ALL, GZIP),
+    accepted("override_charset", ALL_IF, "answers are passed on with the charset that the backend says"),
+    accepted("gzip", ALL_IF, GZIP),
     accepted("gzip_types", ALL, GZIP),
     accepted("gzip_vary", ALL, GZIP),
     accepted("gzip_proxied", ALL, GZIP),
@@ -123,8 +98,6 @@ pub(super) const TABLE: &[Entry] = &[
     accepted("http3", HTTP_SERVER, HTTP3),
     accepted("http3_*", HTTP_SERVER, HTTP3),
     accepted("quic_*", HTTP_SERVER, HTTP3),
-    accepted("rewrite_log", ALL, "URIs are not rewritten"),
-    accepted("uninitialized_variable_warn", ALL, "unknown variables are errors, all others have a value"),
     accepted("fastcgi_*", ALL, "it is about FastCGI, which is not spoken"),
     accepted("uwsgi_*", ALL, "it is about uWSGI, which is not spoken"),
     accepted("scgi_*", ALL, "it is about SCGI, which is not spoken"),

@@ -104,6 +104,6 @@ fn http(b: &mut Builder<'_>, d: &Directive) {
                 .label("there is one http block already"),
         );
     }
-    let level = b.inside(Context::Http, d, Level { is_http: true, ..Level::default() });
+    let level = b.inside(Context::Http, d, Level::default());
     b.http = Some(level);
 }

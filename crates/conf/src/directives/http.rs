@@ -1,6 +1,6 @@
 //! What nginx calls the core of http: limits, timeouts, answers.
 
-use super::{ALL, ANY, Entry, HTTP_SERVER, add, set};
+use super::{ALL, ALL_IF, ANY, Entry, HTTP_SERVER, add, set};
 use crate::build::Builder;
 use crate::diagnostic::Diagnostic;
 use crate::model::{AddHeader, ErrorAnswer, ErrorPage, Spanned};
@@ -140,36 +140,27 @@ pub(super) const TABLE: &[Entry] = &[
     set("tcp_nodelay", ALL, (1, 1), "on | off", "on", "Whether small writes go out at once.", |b, d| {
         b.level.layer.tcp_nodelay = b.flag(d)
     }),
-    set(
-        "default_type",
-        ALL,
-        (1, 1),
-        "TYPE",
-        "text/plain",
-        "The `Content-Type` of a `return` with text.",
-        |b, d| b.level.layer.default_type = Some(d.args[0].value.clone()),
-    ),
     add(
         "add_header",
-        ALL,
+        ALL_IF,
         (2, 3),
         "NAME VALUE [always]",
         "",
         "Adds a header to answers with status 200, 201, 204, 206, 301, 302, 303, 304, 307 or 308, with `always` to all. Inherited only by a level that adds none of its own.",
         add_header,
     ),
-    add(
-        "expires",
+    set(
+        "recursive_error_pages",
         ALL,
-        (1, 2),
-        "[modified] TIME | max | off",
+        (1, 1),
+        "on | off",
         "off",
-        "A time from now on has no effect: it only lets browsers keep answers, which costs speed. A time in the past or `epoch`, which forbids that, is not there yet.",
-        expires,
+        "Whether an error within an error page has a page, too. Otherwise it gets the built-in one.",
+        |b, d| b.level.layer.recursive_error_pages = b.flag(d),
     ),
     add(
         "error_page",
-        ALL,
+        ALL_IF,
         (2, ANY),
         "CODE... [=[CODE]] URI",
         "",
@@ -238,21 +229,6 @@ pub(super) fn header_name(b: &mut Builder<'_>, d: &Directive) -> bool {
         b.report(Diagnostic::error(word.span, message).help(help));
     }
     good
-}
-
-fn expires(b: &mut Builder<'_>, d: &Directive) {
-    let time = &d.args[d.args.len() - 1];
-    let text = time.value.trim_start_matches(['+', '@']);
-    if time.value == "epoch" || time.value.starts_with('-') {
-        let message = format!("Longwire does not have \"expires {}\" yet", time.value);
-        let mistake =
-            Diagnostic::error(d.span, message).label("browsers would keep answers that they should not");
-        b.report(mistake.help("write \"add_header Cache-Control no-cache always;\""));
-    } else if !matches!(text, "off" | "max") && !text.starts_with('$') && value::seconds(text).is_none() {
-        b.invalid(d, time, "a time", "write for example \"1h\", \"max\" or \"off\"");
-    } else {
-        b.without_effect("expires", d.span, "browsers ask again, which costs only speed");
-    }
 }
 
 fn error_page(b: &mut Builder<'_>, d: &Directive) {

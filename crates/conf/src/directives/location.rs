@@ -1,12 +1,11 @@
-//! `location`, `return`, `internal`, and directives of files where no file is served.
+//! `location` and `internal`.
 
-use super::{ALL, Context, Entry, LOCATION, SERVER_LOCATION, add, block, set};
+use super::{Context, Entry, LOCATION, SERVER_LOCATION, block, set};
 use crate::build::Builder;
 use crate::diagnostic::Diagnostic;
 use crate::level::Level;
-use crate::model::{Matcher, Return};
+use crate::model::Matcher;
 use crate::pattern;
-use crate::token::Word;
 use crate::tree::Directive;
 
 pub(super) const TABLE: &[Entry] = &[
@@ -27,25 +26,6 @@ pub(super) const TABLE: &[Entry] = &[
         "Requests from outside are answered with 404; only error pages get here.",
         |b, _| b.level.internal = true,
     ),
-    add(
-        "return",
-        SERVER_LOCATION,
-        (1, 2),
-        "CODE [TEXT | URL] | URL",
-        "",
-        "Answers at once. 444 closes the connection without an answer.",
-        answer,
-    ),
-    set(
-        "root",
-        ALL,
-        (1, 1),
-        "PATH",
-        "",
-        "Accepted where every request is proxied or answered by `return`. Longwire does not serve files yet.",
-        |b, d| b.level.files.push(("root", d.span)),
-    ),
-    set("alias", LOCATION, (1, 1), "PATH", "", "As `root`.", |b, d| b.level.files.push(("alias", d.span))),
 ];
 
 fn location(b: &mut Builder<'_>, d: &Directive) {
@@ -153,45 +133,4 @@ fn show(matcher: &Matcher) -> String {
         Matcher::Regex(regex) => regex.as_str().to_owned(),
         Matcher::Named(name) => format!("@{name}"),
     }
-}
-
-fn answer(b: &mut Builder<'_>, d: &Directive) {
-    let Some(answer) = read_answer(b, d) else { return };
-    // As in nginx the first one is done, and what follows is never reached.
-    b.level.answer.get_or_insert(answer);
-}
-
-fn read_answer(b: &mut Builder<'_>, d: &Directive) -> Option<Return> {
-    let word = &d.args[0];
-    let code = Some(word.value.as_str()).filter(|code| code.bytes().all(|byte| byte.is_ascii_digit()));
-    let Some(code) = code else {
-        let is_url = ["http://", "https://", "$scheme"].iter().any(|start| word.value.starts_with(start));
-        if d.args.len() == 1 && is_url {
-            return b.template(word).map(|url| Return { code: 302, text: Some(url) });
-        }
-        invalid_code(
-            b,
-            word,
-            "a status, or a URL that begins with http://, https:// or $scheme, belongs here",
-        );
-        return None;
-    };
-    match code.parse() {
-        Ok(code @ (0 | 200..=999)) => {
-            let code = if code == 0 { 200 } else { code };
-            let text = match d.args.get(1) {
-                Some(word) => Some(b.template(word)?),
-                None => None,
-            };
-            Some(Return { code, text })
-        }
-        _ => {
-            invalid_code(b, word, "a status has three digits, from 200 on");
-            None
-        }
-    }
-}
-
-fn invalid_code(b: &mut Builder<'_>, word: &Word, help: &str) {
-    b.report(Diagnostic::error(word.span, format!("invalid return code \"{}\"", word.value)).help(help));
 }

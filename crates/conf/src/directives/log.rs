@@ -1,6 +1,6 @@
 //! `error_log`, `access_log` and `log_format`.
 
-use super::{ALL, ANY, Context, Entry, HTTP, add};
+use super::{ALL_IF, ANY, Context, Entry, HTTP, add};
 use crate::build::Builder;
 use crate::diagnostic::Diagnostic;
 use crate::directives::suggest;
@@ -22,7 +22,7 @@ pub(super) const TABLE: &[Entry] = &[
     ),
     add(
         "access_log",
-        ALL,
+        ALL_IF,
         (1, ANY),
         "FILE [FORMAT] [if=CONDITION] | off",
         "/dev/stdout combined",

@@ -1,7 +1,9 @@
 //! The table: one entry for each directive, with its contexts, arguments, documentation and what it does.
 
 mod accepted;
+mod access;
 mod core;
+mod files;
 mod http;
 mod location;
 mod log;
@@ -9,6 +11,7 @@ mod map;
 mod proxy;
 pub(crate) mod reference;
 mod refused;
+mod rewrite;
 mod server;
 mod ssl;
 pub(crate) mod suggest;
@@ -38,6 +41,12 @@ pub(crate) enum Context {
     Location,
     /// `upstream {}`.
     Upstream,
+    /// `if {}` in a server.
+    IfServer,
+    /// `if {}` in a location.
+    IfLocation,
+    /// `limit_except {}`.
+    LimitExcept,
 }
 
 impl Context {
@@ -50,11 +59,14 @@ impl Context {
             Context::Server => "server",
             Context::Location => "location",
             Context::Upstream => "upstream",
+            Context::IfServer => "if in server",
+            Context::IfLocation => "if in location",
+            Context::LimitExcept => "limit_except",
         }
     }
 }
 
-use Context::{Events, Http, Location, Main, Server, Upstream};
+use Context::{Events, Http, IfLocation, IfServer, LimitExcept, Location, Main, Server, Upstream};
 
 const MAIN: &[Context] = &[Main];
 const EVENTS: &[Context] = &[Events];
@@ -65,7 +77,11 @@ const LOCATION: &[Context] = &[Location];
 const HTTP_SERVER: &[Context] = &[Http, Server];
 const SERVER_LOCATION: &[Context] = &[Server, Location];
 const ALL: &[Context] = &[Http, Server, Location];
-const EVERYWHERE: &[Context] = &[Main, Events, Http, Server, Location, Upstream];
+const ALL_IF: &[Context] = &[Http, Server, Location, IfLocation];
+const REWRITE: &[Context] = &[Server, Location, IfServer, IfLocation];
+const PASS: &[Context] = &[Location, IfLocation, LimitExcept];
+const EVERYWHERE: &[Context] =
+    &[Main, Events, Http, Server, Location, Upstream, IfServer, IfLocation, LimitExcept];
 
 /// What a directive does to the model.
 pub(crate) type Setter = fn(&mut Builder<'_>, &Directive);
@@ -183,6 +199,9 @@ pub(crate) const MODULES: &[(&str, &[Entry])] = &[
     ("server", server::TABLE),
     ("TLS", ssl::TABLE),
     ("location", location::TABLE),
+    ("Rewriting", rewrite::TABLE),
+    ("Files", files::TABLE),
+    ("Access", access::TABLE),
     ("Proxy", proxy::TABLE),
     ("WebSocket", websocket::TABLE),
     ("Accepted without effect", accepted::TABLE),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::http::header_name;
 use super::ssl::protocols;
-use super::{ALL, ANY, Entry, LOCATION, accepted, add, refused, set, upstream};
+use super::{ALL, ANY, Context, Entry, PASS, accepted, add, refused, set, upstream};
 use crate::address;
 use crate::build::Builder;
 use crate::diagnostic::Diagnostic;
@@ -22,7 +22,7 @@ const CACHE: &str = "answers are not cached, which costs only speed";
 pub(super) const TABLE: &[Entry] = &[
     set(
         "proxy_pass",
-        LOCATION,
+        PASS,
         (1, 1),
         "URL",
         "",
@@ -299,7 +299,8 @@ fn proxy_pass(b: &mut Builder<'_>, d: &Directive) {
     let scheme = ["http://", "https://"].into_iter().find(|scheme| lower.starts_with(scheme));
     let Some(scheme) = scheme else { return b.report(invalid_prefix(word)) };
     let (address, uri) = address::split_uri(&text[scheme.len()..]);
-    let is_bare = matches!(b.enclosing.last(), Some(Matcher::Regex(_) | Matcher::Named(_)));
+    let is_bare = matches!(b.enclosing.last(), Some(Matcher::Regex(_) | Matcher::Named(_)))
+        || b.context != Context::Location;
     if let Some(uri) = uri.filter(|_| is_bare) {
         return b.report(uri_part(word, uri));
     }
@@ -330,7 +331,7 @@ fn invalid_prefix(word: &Word) -> Diagnostic {
 }
 
 fn uri_part(word: &Word, uri: &str) -> Diagnostic {
-    let message = "\"proxy_pass\" cannot have URI part in location given by regular expression, or inside named location";
+    let message = "\"proxy_pass\" cannot have URI part in location given by regular expression, or inside named location, or inside \"if\" statement, or inside \"limit_except\" block";
     let without = word.value.strip_suffix(uri).unwrap_or(&word.value);
     Diagnostic::error(word.span, message)
         .label(format!("\"{uri}\" has no matched prefix to replace"))

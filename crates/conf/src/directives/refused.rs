@@ -1,12 +1,7 @@
 //! Directives that change what a file means and that Longwire does not have: some not yet, some never.
 
-use super::{
-    ALL, Context, Entry, HTTP, HTTP_SERVER, LOCATION, MAIN, SERVER_LOCATION, UPSTREAM, accepted, refused,
-};
+use super::{ALL, Entry, HTTP, HTTP_SERVER, LOCATION, MAIN, SERVER_LOCATION, UPSTREAM, accepted, refused};
 
-const REWRITE: &str = "Longwire does not have rewriting yet. Write a location for each case, with \"return\" for redirects and a URI behind \"proxy_pass\" to replace a prefix";
-const IF: &str = "Longwire does not have \"if\" yet. A \"map\" with variables in \"proxy_pass\", \"return\" or \"proxy_set_header\", or a location of its own, decides the same";
-const SET: &str = "Longwire does not have \"set\" yet. Write the value where the variable is used, or make it by a \"map\" in http";
 const FILES: &str = "Longwire does not serve files yet. Leave this to the backend or another server";
 const ACCESS: &str = "Longwire does not have access rules yet. Leaving this out would let everybody in";
 const LIMIT: &str =
@@ -26,30 +21,15 @@ const BODIES: &str =
 const STREAM: &str = "Longwire carries HTTP and WebSocket only, and will not carry others. Keep nginx for plain TCP, UDP and mail";
 const STATUS: &str = "Longwire does not have a status page yet. Leave this location out";
 
-const IF_IN: &[Context] = SERVER_LOCATION;
-
 pub(super) const TABLE: &[Entry] = &[
-    refused("if", IF_IN, IF),
-    refused("rewrite", SERVER_LOCATION, REWRITE),
-    refused("break", SERVER_LOCATION, REWRITE),
-    refused("set", SERVER_LOCATION, SET),
-    refused("try_files", SERVER_LOCATION, FILES),
     refused("random_index", LOCATION, FILES),
     refused("auth_basic", ALL, ACCESS),
-    refused("auth_request", ALL, ACCESS),
     accepted("auth_basic_user_file", ALL, "it serves auth_basic, which is reported by itself"),
-    accepted("auth_request_set", ALL, "it serves auth_request, which is reported by itself"),
     accepted("auth_delay", ALL, "it serves auth_basic, which is reported by itself"),
     refused("auth_jwt", ALL, ACCESS),
     refused("auth_jwt_*", ALL, ACCESS),
     accepted("allow", ALL, "it matters only beside \"deny\", which is reported by itself"),
     refused("deny", ALL, ACCESS),
-    accepted(
-        "satisfy",
-        ALL,
-        "it matters only beside \"deny\" and \"auth_...\", which are reported by themselves",
-    ),
-    refused("limit_except", LOCATION, ACCESS),
     refused("secure_link", ALL, ACCESS),
     refused("secure_link_*", ALL, ACCESS),
     refused("valid_referers", SERVER_LOCATION, ACCESS),
@@ -112,11 +92,6 @@ pub(super) const TABLE: &[Entry] = &[
         "proxy_ignore_client_abort",
         ALL,
         "Longwire does not finish requests whose client is gone yet. Without it the connection to the backend is closed with the client's",
-    ),
-    refused(
-        "recursive_error_pages",
-        ALL,
-        "Longwire does not have error pages of error pages yet. Without it an error within an error page gets the built-in page",
     ),
     refused(
         "gunzip",
