@@ -81,7 +81,8 @@ pub async fn serve(
 
 /// The answer to a refused head, whole: there is no request that hyper could answer.
 fn last_words(refusal: &Refusal, settings: &Settings) -> Vec<u8> {
-    let (status, body) = (refusal.status, answer::page_body(refusal.status, settings));
+    let body = answer::page_body(refusal.status, settings);
+    let status = answer::wire_status(refusal.status);
     format!(
         "HTTP/1.1 {status} {}\r\nServer: {}\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         answer::reason(status),

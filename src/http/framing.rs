@@ -12,10 +12,12 @@ const TLS_HANDSHAKE: u8 = 22;
 /// Most header lines of one head.
 pub(super) const MAX_HEADERS: usize = 128;
 
+const VERSION: &str = "client sent a version that is not HTTP/1.0 or HTTP/1.1";
+
 /// A head that is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// 400, 408, 414 or 431.
+    /// 400, 408, 414, 494 (sent as 400), 501 or 505.
     pub status: u16,
     /// Why, for the error log.
     pub reason: &'static str,
@@ -65,12 +67,14 @@ pub(super) enum Trailer {
 pub(super) struct Framing {
     phase: Phase,
     max_head: usize,
+    /// Line ends in the head so far.
+    lines: usize,
 }
 
 impl Framing {
     /// `max_head`: bytes of the longest head.
     pub(super) fn new(max_head: usize) -> Framing {
-        Framing { phase: Phase::Idle, max_head }
+        Framing { phase: Phase::Idle, max_head, lines: 0 }
     }
 
     /// Where it is.
@@ -96,6 +100,7 @@ impl Framing {
                 None => &[],
                 Some(start) => {
                     self.phase = Phase::Head(Vec::new());
+                    self.lines = 0;
                     &bytes[start..]
                 }
             },
@@ -129,9 +134,16 @@ impl Framing {
         }
         let before = head.len();
         let room = self.max_head.saturating_sub(before);
-        head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        let taken = &bytes[..bytes.len().min(room)];
+        head.extend_from_slice(taken);
+        self.lines += taken.iter().filter(|byte| **byte == b'\n').count();
         // Look for the end only where it can be new: a head that drips must not be parsed for each drop.
-        if !has_end(&head[before.saturating_sub(3)..]) && head.len() < self.max_head {
+        let ended = has_end(&head[before.saturating_sub(3)..]);
+        if !ended && self.lines > MAX_HEADERS + 1 {
+            // hyper would find the same, and say it in its own words.
+            return Err(malformed(httparse::Error::TooManyHeaders));
+        }
+        if !ended && head.len() < self.max_head {
             self.phase = Phase::Head(head);
             return Ok(&[]);
         }
@@ -144,15 +156,27 @@ impl Framing {
             }
             Ok(Status::Partial) if head.len() >= self.max_head => Err(match head.contains(&b'\n') {
                 false => Refusal { status: 414, reason: "client sent too long URI" },
-                true => Refusal { status: 431, reason: "client sent too large request head" },
+                true => Refusal { status: 494, reason: "client sent too large request head" },
             }),
             Ok(Status::Partial) => {
                 self.phase = Phase::Head(head);
                 Ok(&[])
             }
+            Err(httparse::Error::Version) if speaks_later_http(&head) => {
+                Err(Refusal { status: 505, reason: VERSION })
+            }
             Err(error) => Err(malformed(error)),
         }
     }
+}
+
+/// Whether the request line names a version of HTTP behind 1.x. What begins an HTTP/2 connection is no request line.
+fn speaks_later_http(head: &[u8]) -> bool {
+    let line = head.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or(head);
+    let version = line.rsplit(|byte| *byte == b' ').next().unwrap_or(line);
+    let major = version.strip_prefix(b"HTTP/").and_then(|rest| rest.split(|byte| *byte == b'.').next());
+    let major = major.and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<u16>().ok());
+    major.is_some_and(|major| major > 1) && !line.starts_with(b"PRI ")
 }
 
 fn has_end(bytes: &[u8]) -> bool {
@@ -162,14 +186,14 @@ fn has_end(bytes: &[u8]) -> bool {
 fn malformed(error: httparse::Error) -> Refusal {
     let bad = |reason| Refusal { status: 400, reason };
     match error {
-        httparse::Error::TooManyHeaders => Refusal { status: 431, reason: "client sent too many headers" },
+        httparse::Error::TooManyHeaders => Refusal { status: 494, reason: "client sent too many headers" },
         httparse::Error::HeaderName => {
             bad("client sent invalid header line: the name has a character that none may have")
         }
         httparse::Error::HeaderValue => {
             bad("client sent invalid header line: the value has a control character")
         }
-        httparse::Error::Version => bad("client sent a version that is not HTTP/1.0 or HTTP/1.1"),
+        httparse::Error::Version => bad(VERSION),
         httparse::Error::NewLine => bad("client sent a stray CR or LF in the request head"),
         httparse::Error::Status | httparse::Error::Token => bad("client sent invalid request line"),
     }
@@ -180,6 +204,10 @@ fn check(request: &Request<'_, '_>) -> Result<Phase, Refusal> {
     let bad = |reason| Err(Refusal { status: 400, reason });
     if request.path.is_none_or(|target| target.parse::<http::Uri>().is_err()) {
         return bad("client sent invalid request line: no URI has such characters");
+    }
+    let is_letter = |byte: u8| byte.is_ascii_uppercase() || matches!(byte, b'_' | b'-');
+    if !request.method.is_some_and(|method| method.bytes().all(is_letter)) {
+        return bad("client sent invalid method");
     }
     let values = |name: &'static str| {
         request.headers.iter().filter(move |h| h.name.eq_ignore_ascii_case(name)).map(|h| h.value)
@@ -206,11 +234,14 @@ fn check(request: &Request<'_, '_>) -> Result<Phase, Refusal> {
         if request.version == Some(0) {
             return bad("client sent HTTP/1.0 request with \"Transfer-Encoding\" header");
         }
+        if encodings.next().is_some() {
+            return bad("client sent more than one \"Transfer-Encoding\" header");
+        }
+        if !encoding.eq_ignore_ascii_case(b"chunked") {
+            return Err(Refusal { status: 501, reason: "client sent unknown \"Transfer-Encoding\"" });
+        }
         if values("content-length").next().is_some() {
             return bad("client sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time");
-        }
-        if encodings.next().is_some() || !encoding.eq_ignore_ascii_case(b"chunked") {
-            return bad("client sent unknown \"Transfer-Encoding\"");
         }
         return Ok(Phase::Chunked(Chunk::Size(0, false)));
     }
@@ -314,13 +345,16 @@ mod tests {
             ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\n", 400),
             ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n", 400),
             ("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
-            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 400),
+            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
+            ("get / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+            ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+            ("GET / HTTP/11\r\nHost: a\r\n\r\n", 505),
             ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400),
             ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
             ("\u{16}\u{3}\u{1}", 400),
             (long.as_str(), 414),
-            (large.as_str(), 431),
-            (many.as_str(), 431),
+            (large.as_str(), 494),
+            (many.as_str(), 494),
         ] {
             assert_eq!(feed(text).0, Err(status), "{text:?}");
         }
