@@ -1,5 +1,6 @@
 //! A configuration at work: model -> sockets to bind, certificates, groups, logs. All or nothing, and immutable.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -104,13 +105,14 @@ impl Snapshot {
         Scope { facts, maps: &self.maps, machine: &self.machine }
     }
 
-    /// First name of a server; empty when it has none, or only an expression.
-    pub fn server_name(&self, server: usize) -> &str {
+    /// First name of a server as it was written; empty when it has none.
+    pub fn server_name(&self, server: usize) -> Cow<'_, str> {
         match self.config.servers.get(server).and_then(|s| s.names.first()) {
-            Some(ServerName::Exact(name)) => name,
-            Some(ServerName::Suffix(name) | ServerName::Prefix(name)) => name,
-            Some(ServerName::Regex(regex)) => regex.as_str(),
-            None => "",
+            Some(ServerName::Exact(name)) => Cow::Borrowed(name),
+            Some(ServerName::Suffix(name)) => Cow::Owned(format!("*{name}")),
+            Some(ServerName::Prefix(name)) => Cow::Owned(format!("{name}*")),
+            Some(ServerName::Regex(regex)) => Cow::Owned(format!("~{}", regex.as_str())),
+            None => Cow::Borrowed(""),
         }
     }
 

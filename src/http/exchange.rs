@@ -280,7 +280,7 @@ impl Exchange {
         let snapshot = self.service.snapshot.clone();
         let server = &snapshot.config.servers[index];
         self.facts.capture(found.captures);
-        self.facts.server_name = snapshot.server_name(index).to_owned();
+        self.facts.server_name = snapshot.server_name(index).into_owned();
         if self.facts.host.is_empty() {
             self.facts.host.clone_from(&self.facts.server_name);
         }
@@ -427,12 +427,17 @@ impl Exchange {
 
 /// An answer of our own as hyper wants it.
 pub(super) fn response(reply: Reply) -> Response<Body> {
+    let length = reply.body.len();
     let mut response = Response::new(body::full(reply.body));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     *response.headers_mut() = reply.headers;
-    // Also an empty one, or hyper would put its own.
-    let reason = answer::reason(reply.status);
-    response.extensions_mut().insert(ReasonPhrase::from_static(reason.as_bytes()));
+    if !matches!(reply.status, 204 | 304) {
+        // hyper says no length of 0 to HEAD.
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+    }
+    // nginx has no words for a status that it does not know; hyper would find some.
+    let reason = ReasonPhrase::from_static(answer::reason(reply.status).as_bytes());
+    response.extensions_mut().insert(reason);
     response
 }
 

@@ -44,7 +44,8 @@ pub fn answer(rule: &Return, settings: &Settings, scope: &Scope<'_>) -> Answer {
         match (rule.code, text) {
             (444, _) | (408 | 499, None) => Answer::Close,
             (code @ (301 | 302 | 303 | 307 | 308), location) => {
-                Answer::Status { status: code, location: location.filter(|url| !url.is_empty()) }
+                // nginx sends the header also where there is nothing to say.
+                Answer::Status { status: code, location: Some(location.unwrap_or_default()) }
             }
             (code @ 400.., None) => Answer::Status { status: code, location: None },
             (_, body) => Answer::Reply(text_reply(sent, body.unwrap_or_default(), settings, scope)),
@@ -57,10 +58,10 @@ fn text_reply(status: u16, body: Vec<u8>, settings: &Settings, scope: &Scope<'_>
         return finished(status, HeaderMap::new(), Vec::new(), settings, scope);
     }
     let mut headers = HeaderMap::new();
-    headers.insert(
-        header::CONTENT_TYPE,
-        header_value(content_type(settings, &scope.facts.uri).as_bytes().to_vec()),
-    );
+    let kind = content_type(settings, &scope.facts.uri);
+    if !kind.is_empty() {
+        headers.insert(header::CONTENT_TYPE, header_value(kind.as_bytes().to_vec()));
+    }
     finished(status, headers, body, settings, scope)
 }
 
@@ -101,7 +102,7 @@ pub fn error_page(settings: &Settings, status: u16, scope: &Scope<'_>) -> Option
         ErrorAnswer::Code(code) => Some(code),
         ErrorAnswer::Page => None,
     };
-    let target = scope.render(&rule.target);
+    let target = scope.answering(status, |scope, _| scope.render(&rule.target));
     Some(match target.first() {
         Some(b'/') => {
             let mut parts = target.splitn(2, |byte| *byte == b'?');
@@ -333,7 +334,7 @@ mod tests {
         let table = [
             (301, Some("/foo?$args"), status(301, Some("/foo?q=5"))),
             (308, Some("http://o/"), status(308, Some("http://o/"))),
-            (302, None, status(302, None)),
+            (302, None, status(302, Some(""))),
             (404, None, status(404, None)),
             (418, None, status(418, None)),
             (444, None, Answer::Close),

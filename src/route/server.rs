@@ -1,6 +1,5 @@
 //! Pure: which server a request is for.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use longwire_conf::model::{Server, ServerName};
@@ -20,22 +19,30 @@ impl std::fmt::Display for HostFault {
 
 impl std::error::Error for HostFault {}
 
-/// Checks and normalises a host as nginx does: lower case, without port and trailing dot.
+/// Checks and normalises a host as nginx does: lower case, without port and trailing dot. Only the characters that
+/// RFC 3986 section 3.2.2 gives a host may be in it.
 pub fn valid_host(host: &[u8]) -> Result<String, HostFault> {
     let text = std::str::from_utf8(host).map_err(|_| HostFault)?;
-    let bad = |byte: u8| byte <= b' ' || byte == 0x7f || byte == b'/';
-    if text.bytes().any(bad) || text.contains("..") {
+    let (name, port) = match text.strip_prefix('[') {
+        Some(literal) => text.split_at(literal.find(']').ok_or(HostFault)? + 2),
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    };
+    let literal = name.starts_with('[');
+    let usual = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte);
+    let good = |byte: u8| usual(byte) || if literal { b"[:]".contains(&byte) } else { byte == b'%' };
+    if !name.bytes().all(good) || name.contains("..") || !is_port(port) {
         return Err(HostFault);
     }
-    let end = match text.strip_prefix('[') {
-        Some(literal) => literal.find(']').ok_or(HostFault)? + 2,
-        None => text.find(':').unwrap_or(text.len()),
-    };
-    let name = &text[..end];
     match name.strip_suffix('.').unwrap_or(name) {
         "" => Err(HostFault),
         name => Ok(name.to_ascii_lowercase()),
     }
+}
+
+/// Nothing, or a colon with a number behind it, or none.
+fn is_port(text: &str) -> bool {
+    let Some(digits) = text.strip_prefix(':') else { return text.is_empty() };
+    digits.is_empty() || (digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok())
 }
 
 /// The servers that share a listening address, by name.
@@ -108,8 +115,10 @@ impl ServerIndex {
 ///
 /// The caller refuses an HTTP/1.1 request without `Host`, and one with several.
 pub fn requested_host(authority: Option<&str>, header: Option<&[u8]>) -> Result<String, HostFault> {
-    let host = authority.map(|text| Cow::Borrowed(text.as_bytes())).or(header.map(Cow::Borrowed));
-    host.map_or(Ok(String::new()), |host| valid_host(&host))
+    // The header has to be valid also where the target counts.
+    let of_header = header.map(valid_host).transpose()?;
+    let of_target = authority.map(|text| valid_host(text.as_bytes())).transpose()?;
+    Ok(of_target.or(of_header).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -128,9 +137,12 @@ mod tests {
             ("[::1]", Some("[::1]")),
             ("[::1]:80", Some("[::1]")),
             ("a:", Some("a")),
-            ("a:b", Some("a")),
+            ("a:65535", Some("a")),
+            ("a:0080", Some("a")),
             ("a_b", Some("a_b")),
-            ("a@b", Some("a@b")),
+            ("a!$&'()*+,;=~-b", Some("a!$&'()*+,;=~-b")),
+            ("a%20b", Some("a%20b")),
+            ("[v1.x]", Some("[v1.x]")),
             ("1.2.3.4", Some("1.2.3.4")),
             ("", None),
             (".", None),
@@ -142,6 +154,15 @@ mod tests {
             ("a..b", None),
             ("a.example.com..", None),
             ("[::1", None),
+            ("[::1]x", None),
+            ("[::1%e]", None),
+            ("a:b", None),
+            ("a:65536", None),
+            ("a:80:80", None),
+            ("a@b", None),
+            ("a\"b", None),
+            ("a<b", None),
+            ("a[b", None),
         ];
         for (host, expected) in table {
             assert_eq!(valid_host(host.as_bytes()).ok().as_deref(), expected, "{host}");
@@ -155,6 +176,7 @@ mod tests {
         assert_eq!(requested_host(None, Some(b"B")).as_deref(), Ok("b"));
         assert_eq!(requested_host(None, None).as_deref(), Ok(""));
         assert_eq!(requested_host(None, Some(b"")), Err(HostFault));
+        assert_eq!(requested_host(Some("a"), Some(b"a b")), Err(HostFault));
     }
 
     const NAMES: [&str; 10] = [
