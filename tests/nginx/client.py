@@ -1,0 +1,141 @@
+"""The client of both programs: it sends exactly the bytes that it is told to, and reads what comes back."""
+
+import asyncio
+import dataclasses
+import ssl
+
+from backend import frame, read_frame
+
+PATIENCE = 5.0
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+
+
+@dataclasses.dataclass
+class Answer:
+    """One answer. `end` says what became of the connection: open, closed, or why there is no answer."""
+
+    status: int = 0
+    reason: str = ""
+    version: str = ""
+    headers: list = dataclasses.field(default_factory=list)
+    body: bytes = b""
+    end: str = "open"
+    interim: list = dataclasses.field(default_factory=list)
+    messages: list = dataclasses.field(default_factory=list)
+    # It answers HEAD: there is a length, but nothing that has it.
+    bodiless: bool = False
+
+    def values(self, name):
+        return [value for known, value in self.headers if known.lower() == name.lower()]
+
+
+class Broken(Exception):
+    """The bytes that came are no answer."""
+
+
+def insecure(alpn=None):
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if alpn:
+        context.set_alpn_protocols(alpn)
+    return context
+
+
+async def ask(port, request):
+    """Sends a request and gives its answers, as many as it asks for."""
+    tls = insecure() if request.tls else None
+    try:
+        reader, writer = await asyncio.wait_for(
+            asyncio.open_connection(
+                request.address, port, ssl=tls, server_hostname=request.sni if tls else None, limit=1 << 24
+            ),
+            PATIENCE,
+        )
+    except (OSError, asyncio.TimeoutError) as error:
+        return [Answer(end=f"no connection ({type(error).__name__})")]
+    answers = []
+    try:
+        await asyncio.wait_for(_talk(reader, writer, request, answers), PATIENCE)
+    except asyncio.TimeoutError:
+        answers.append(Answer(end="silence"))
+    except (asyncio.IncompleteReadError, OSError):
+        answers.append(Answer(end="closed in the middle of an answer"))
+    except (Broken, ValueError) as error:
+        answers.append(Answer(end=f"no HTTP: {error}"))
+    finally:
+        writer.close()
+    return answers
+
+
+async def _talk(reader, writer, request, answers):
+    writer.write(request.bytes)
+    later = request.later
+    for method in request.methods:
+        answer = await read_answer(reader, method)
+        while answer.status and 100 <= answer.status < 200 and answer.status != 101:
+            interim = answer.status
+            if later:
+                writer.write(later)
+                later = b""
+            answer = await read_answer(reader, method)
+            answer.interim.append(interim)
+        answers.append(answer)
+        if answer.status == 101:
+            await _messages(reader, writer, answer)
+        if answer.end != "open":
+            return
+
+
+async def _messages(reader, writer, answer):
+    """The backend's first message, one there and back, and a closing handshake."""
+    mask = b"\1\2\3\4"
+    answer.messages.append((await read_frame(reader))[1].decode("latin-1"))
+    writer.write(frame(1, b"one there and back", mask))
+    while (came := await read_frame(reader))[0] == 9:
+        writer.write(frame(10, came[1], mask))
+    answer.messages.append(came[1].decode("latin-1"))
+    writer.write(frame(8, b"\x03\xe8", mask))
+    while (came := await read_frame(reader))[0] == 9:
+        pass
+    answer.messages.append(f"opcode {came[0]}: {came[1]!r}")
+    answer.end = "closed"
+
+
+async def read_answer(reader, method):
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError as error:
+        if error.partial:
+            raise Broken(f"{error.partial[:200]!r}") from None
+        return Answer(end="closed without an answer")
+    except ConnectionResetError:
+        return Answer(end="closed without an answer")
+    lines = head.decode("latin-1").split("\r\n")[:-2]
+    version, status, *reason = lines[0].split(" ", 2)
+    headers = []
+    for line in lines[1:]:
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise Broken(f"header line {line!r}")
+        headers.append((name, value.strip()))
+    answer = Answer(int(status), "".join(reason), version, headers, bodiless=method == "HEAD")
+    connection = ",".join(answer.values("connection")).lower()
+    if "close" in connection or (version == "HTTP/1.0" and "keep-alive" not in connection):
+        answer.end = "closed"
+    if method == "HEAD" or answer.status < 200 or answer.status in (204, 304):
+        if answer.status == 101 or answer.status < 200:
+            answer.end = "open"
+        return answer
+    if answer.values("transfer-encoding"):
+        while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
+            answer.body += await reader.readexactly(size)
+            await reader.readexactly(2)
+        while (await reader.readuntil(b"\r\n")) != b"\r\n":
+            pass
+    elif lengths := answer.values("content-length"):
+        answer.body = await reader.readexactly(int(lengths[0]))
+    else:
+        answer.body = await reader.read(-1)
+        answer.end = "closed"
+    return answer

@@ -1,0 +1,123 @@
+"""Who may: allow, deny, auth_basic, satisfy, auth_request, limit_except."""
+
+from theme import answering, case, each, get, head, post, ws
+
+WANTED = "allow, deny, auth_basic, satisfy, auth_request, limit_except"
+RITUAL = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
+# user:pass in several of the forms that crypt(3) and nginx know; {PLAIN} is nginx's own.
+HTPASSWD = {
+    "htpasswd": "# people\nuser:$apr1$abcdefgh$E7ZT10yJdsdCkWOAykQfG1\nplain:{PLAIN}pass\nsha:{SHA}nU4eI71bcnBGqeO0t9tXvY1u5oQ=\n"
+}
+GOOD, BAD = "Authorization: Basic cGxhaW46cGFzcw==", "Authorization: Basic cGxhaW46d3Jvbmc="
+
+CASES = [
+    case(
+        "allow and deny",
+        """
+        location /a { deny all; return 200 never; }
+        location /b { deny all; proxy_pass http://BACKEND; }
+        location /c { allow 127.0.0.1; deny all; proxy_pass http://BACKEND; }
+        location /d { deny 127.0.0.0/8; allow all; proxy_pass http://BACKEND; }
+        location /e { allow 10.0.0.0/8; allow 127.0.0.0/30; deny all; proxy_pass http://BACKEND; }
+        location /f { allow 192.0.2.1; proxy_pass http://BACKEND; }
+        location /g { deny 127.0.0.2; proxy_pass http://BACKEND; location /g/in { proxy_pass http://BACKEND; } location /g/own { allow all; proxy_pass http://BACKEND; } }
+        location /h { error_page 403 = @no; deny all; proxy_pass http://BACKEND; }
+        location @no { return 200 "denied"; }
+        location /p/ { deny all; proxy_pass http://BACKEND; }
+        """,
+        *each(get, "/a", "/b", "/c", "/d", "/e", "/f", "/g", "/g/in", "/h", "/p", "/p/"),
+        *[get(path).but(address="127.0.0.2") for path in ("/c", "/e", "/g", "/g/in", "/g/own")],
+        get("/e").but(address="127.0.0.5"),
+        ws("/b"),
+        ws("/c"),
+        post("/b", "x"),
+        head("/b"),
+    ),
+    case(
+        "passwords",
+        """
+        location / { auth_basic "closed"; auth_basic_user_file FOLDER/htpasswd; proxy_set_header X-User $remote_user; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; proxy_pass http://BACKEND; location /off { auth_basic off; proxy_pass http://BACKEND; } }
+        location /ret { auth_basic "closed"; auth_basic_user_file FOLDER/htpasswd; return 200 "return comes first"; }
+        location /none { auth_basic "closed"; auth_basic_user_file FOLDER/absent; proxy_pass http://BACKEND; }
+        location /page { auth_basic "closed"; auth_basic_user_file FOLDER/htpasswd; error_page 401 /sorry; proxy_pass http://BACKEND; }
+        location /sorry { return 200 "who are you"; }
+        location /var { auth_basic "realm of $host"; auth_basic_user_file FOLDER/htpasswd; proxy_pass http://BACKEND; }
+        """,
+        *each(get, "/", "/off", "/ret", "/none", "/page", "/var"),
+        get("/", GOOD),
+        get("/", BAD),
+        get("/", "Authorization: Basic c2hhOnBhc3M="),
+        get("/", "Authorization: Basic bm9ib2R5OnBhc3M="),
+        get("/", "Authorization: Bearer x"),
+        get("/", "Authorization: Basic !"),
+        get("/page", BAD),
+        get("/page", GOOD),
+        ws("/"),
+        ws("/", GOOD),
+        ws("/", BAD),
+        get("/none", GOOD),
+        head("/"),
+        post("/", "x"),
+        get("/", "Authorization: basic cGxhaW46cGFzcw=="),
+        get("/", "Authorization: Basic cGxhaW4="),
+        files=HTPASSWD,
+    ),
+    case(
+        "satisfy",
+        """
+        auth_basic "closed"; auth_basic_user_file FOLDER/htpasswd;
+        location /any { satisfy any; allow 127.0.0.2; deny all; proxy_pass http://BACKEND; }
+        location /all { satisfy all; allow 127.0.0.2; deny all; proxy_pass http://BACKEND; }
+        location /all2 { allow 127.0.0.1; deny all; proxy_pass http://BACKEND; }
+        """,
+        *[
+            get(path, *lines).but(address=address)
+            for path in ("/any", "/all", "/all2")
+            for lines in ((), (GOOD,), (BAD,))
+            for address in ("127.0.0.1", "127.0.0.2")
+        ],
+        files=HTPASSWD,
+    ),
+    case(
+        "auth_request",
+        RITUAL + """
+        location / { auth_request /auth; auth_request_set $user $upstream_http_x_user; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; proxy_set_header X-User $user; add_header X-Told $user; proxy_pass http://BACKEND; }
+        location = /auth { internal; proxy_pass http://BACKEND2/check; proxy_pass_request_body off; proxy_set_header Content-Length ""; proxy_set_header X-Original-URI $request_uri; proxy_set_header X-Method $request_method; proxy_set_header X-Answer $http_x_auth; }
+        location /open { auth_request off; proxy_pass http://BACKEND; }
+        location /login { auth_request /auth; error_page 401 = @login; proxy_pass http://BACKEND; }
+        location @login { return 302 /signin?to=$request_uri; }
+        location /dead { auth_request /deadauth; proxy_pass http://BACKEND; }
+        location = /deadauth { internal; proxy_pass http://DEAD; }
+        location /yes { auth_request /ret; proxy_pass http://BACKEND; }
+        location = /ret { internal; return 204; }
+        """,
+        *[
+            get(
+                "/x?y",
+                f'X-Auth: {{"status": {status}, "body": "", "headers": [["X-User", "me"], ["WWW-Authenticate", "Basic realm=x"], ["Set-Cookie", "a=b"]]}}',
+            )
+            for status in (200, 204, 299, 301, 400, 401, 403, 404, 500)
+        ],
+        ws("/x"),
+        ws("/x", 'X-Auth: {"status": 401, "body": ""}'),
+        ws("/x", 'X-Auth: {"status": 403, "body": ""}'),
+        post("/x", "abc"),
+        get("/open"),
+        get("/auth"),
+        get("/login/a?b", 'X-Auth: {"status": 401, "body": ""}'),
+        get("/dead"),
+        get("/yes"),
+        get("/login/a"),
+        head("/x"),
+    ),
+    case(
+        "limit_except",
+        "location / { limit_except GET POST { deny all; } proxy_pass http://BACKEND; } location /ip { limit_except GET { allow 127.0.0.2; deny all; } proxy_pass http://BACKEND; }",
+        *[
+            get(path, method=method)
+            for path in ("/", "/ip")
+            for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
+        ],
+        ws("/"),
+    ),
+]

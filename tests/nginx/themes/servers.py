@@ -1,0 +1,147 @@
+"""Which server a request is for."""
+
+from theme import case, each, get, raw, ws
+
+TELL = 'return 200 "$server_name|$host|$http_host"; default_type text/plain;'
+HOSTS = (
+    "www.example.com",
+    "WWW.Example.COM",
+    "www.example.com:80",
+    "www.example.com.",
+    "a.example.com",
+    "a.b.example.com",
+    "example.com",
+    ".example.com",
+    "sub.example.com",
+    "x.sub.example.com",
+    "www.example.org",
+    "www.example.a.b",
+    "www.foo",
+    "www",
+    "dot.org",
+    "x.dot.org",
+    "xdot.org",
+    "abc.re.org",
+    "ABC.re.org",
+    "abc.re.com",
+    "zzz",
+    "[::1]",
+    "[::1]:80",
+    "127.0.0.1",
+    "a_b",
+    "a@b",
+    "a:b",
+    "a:",
+    "",
+    ".",
+    "..",
+    ":80",
+    "a/b",
+    "a b",
+    "a..b",
+    "a.example.com..",
+    "[::1",
+    "a\tb",
+    "\xe9.test",
+    "xn--e1a.test",
+    "a" * 200 + ".test",
+    "*.example.com",
+    "a,b",
+    "user@www.example.com",
+    "www.example.com:x",
+    "www.example.com:99999",
+    "[::1]x",
+    "[bad]",
+    "a%20b",
+    'a"b',
+    "a<b",
+    "localhost",
+    "-",
+    "_",
+    "a]b",
+    "a[b",
+)
+
+NAMES = (
+    "default",
+    "www.example.com",
+    "*.example.com",
+    "*.sub.example.com",
+    "www.example.*",
+    "www.*",
+    ".dot.org",
+    '"~^(?<sub>[a-z]+)\\.re\\.(org)$"',
+    "~re",
+    '""',
+    "localhost _",
+)
+
+CASES = [
+    case(
+        "names",
+        "\n".join(f"server {{ listen 127.0.0.1:PORT; server_name {name}; {TELL} }}" for name in NAMES),
+        *[get("/", host=host) for host in HOSTS],
+        get("/", host=None, version="1.0"),
+    ),
+    case(
+        "marked default",
+        f"server {{ listen 127.0.0.1:PORT; server_name one; {TELL} }} server {{ listen 127.0.0.1:PORT default_server; server_name two; {TELL} }} server {{ listen 127.0.0.1:PORT; server_name three one; {TELL} }}",
+        *[get("/", host=host) for host in ("one", "two", "three", "four")],
+        get("/", host=None, version="1.0"),
+    ),
+    case(
+        "without names",
+        f"server {{ listen 127.0.0.1:PORT; {TELL} }} server {{ listen 127.0.0.1:PORT; server_name named; {TELL} }}",
+        *[get("/", host=host) for host in ("x", "named", "")],
+        get("/", host=None, version="1.0"),
+    ),
+    case(
+        "ports",
+        f"server {{ listen 127.0.0.1:PORT; listen 127.0.0.1:PORT2; server_name both; {TELL} }} server {{ listen 127.0.0.1:PORT2 default_server; server_name second; {TELL} }} server {{ listen 127.0.0.1:PORT; server_name third; {TELL} }}",
+        *[
+            get("/", host=host).but(port=port)
+            for host in ("both", "second", "third", "x")
+            for port in ("PORT", "PORT2")
+        ],
+    ),
+    case(
+        "addresses",
+        f"server {{ listen PORT; server_name any; {TELL} }} server {{ listen 127.0.0.1:PORT; server_name loop; {TELL} }}",
+        *[get("/", host=host) for host in ("any", "loop")],
+        *[get("/", host=host).but(address="127.0.0.2") for host in ("any", "loop")],
+    ),
+    case(
+        "captures",
+        'server { listen 127.0.0.1:PORT; server_name ~^(?<who>\\w+)\\.(?<where>[a-z]+)\\.test$; location / { return 200 "$who|$where|$1|$2"; } location ~ ^/re(.*)$ { return 200 "$who|$1|$2"; } }',
+        get("/", host="alice.home.test"),
+        get("/rest", host="bob.work.test"),
+        get("/", host="other"),
+        get("/", host="A_1.b.test"),
+    ),
+    case(
+        "absolute targets",
+        f"server {{ listen 127.0.0.1:PORT; server_name one; {TELL} }} server {{ listen 127.0.0.1:PORT; server_name two; {TELL} }}",
+        get("http://two/x", host="one"),
+        get("http://two:99/x", host="one"),
+        get("http://TWO", host="one"),
+        get("http://two/", host=None),
+        get("http://two/", host=None, version="1.0"),
+        get("http://nobody/", host="two"),
+        get("https://two/", host="one"),
+        get("/", host="two", version="1.0"),
+        raw("GET http://two/ HTTP/1.1\r\nHost: \r\n\r\n"),
+        raw("GET http://two/ HTTP/1.1\r\nHost: a b\r\n\r\n"),
+    ),
+    case(
+        "settings of each",
+        """
+        server { listen 127.0.0.1:PORT; server_name small; client_max_body_size 10; underscores_in_headers on; location / { proxy_pass http://BACKEND; } }
+        server { listen 127.0.0.1:PORT; server_name large; client_max_body_size 1m; location / { proxy_pass http://BACKEND2; } }
+        """,
+        get("/", "X_Y: 1", host="small"),
+        get("/", "X_Y: 1", host="large"),
+        get("/", method="POST", body="x" * 11, host="small"),
+        get("/", method="POST", body="x" * 11, host="large"),
+        get("/", method="POST", body="x" * 10, host="small"),
+    ),
+]
