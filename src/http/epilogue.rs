@@ -187,7 +187,7 @@ impl std::fmt::Display for Told<'_> {
                 0 if stats.pings > 0 => write!(f, ", answered none of {} pings", stats.pings)?,
                 0 => {}
                 _ => {
-                    let (min, mean, max) = (stats.rtt.min, stats.rtt.mean(), stats.rtt.max);
+                    let (min, mean, max) = (stats.rtt.min.into(), stats.rtt.mean(), stats.rtt.max.into());
                     let ms = |us: u64| us as f64 / 1000.0;
                     write!(f, ", ping {:.3}/{:.3}/{:.3} ms", ms(min), ms(mean), ms(max))?;
                     write!(f, " ({} of {} answered)", stats.pongs, stats.pings)?;

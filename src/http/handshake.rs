@@ -19,7 +19,7 @@ use super::journal::Journal;
 use crate::clock::{self, micros};
 use crate::route::redirect::client_headers;
 use crate::tls::Conn;
-use crate::tunnel::{Ends, Line, Secure, Socket, relay};
+use crate::tunnel::{Ends, Line, Secure, Socket, relay, shared};
 use crate::upstream::Body;
 
 /// A handshake that both sides agreed on.
@@ -167,7 +167,7 @@ async fn run(ends: Ends<Conn>, negotiated: Negotiated, journal: Journal) {
     let entry = tunnels.enter(journal.facts.connection.serial, opened);
     journal
         .log(Level::Notice, format_args!("tunnel opened to {}{}", server_of(&journal), spoken(&negotiated)));
-    let tunnel = Tunnel::new(options(&settings, negotiated.rsv), Time(opened));
+    let tunnel = Tunnel::new(shared(options(&settings, negotiated.rsv)), Time(opened));
     let pumps = journal.service().pumps.clone();
     let epilogue = Epilogue::new(journal, opened);
     let Some(obstacle) = obstacle(&ends) else {
@@ -210,7 +210,7 @@ fn line(conn: Conn, early: Bytes) -> Result<(Line, Bytes), String> {
     match conn {
         Conn::Plain(stream) => {
             let socket = stream.into_socket().map_err(|e| e.to_string())?;
-            Ok((Line::Plain(Socket::new(socket)), early))
+            Ok((Line::Plain(Socket::new(socket.into())), early))
         }
         Conn::Tls(secured) => {
             let (secure, more) = Secure::new(secured.extract()?).map_err(|e| e.to_string())?;

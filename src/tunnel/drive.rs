@@ -42,11 +42,16 @@ pub struct Report {
 struct Scratch {
     buffer: Box<[u8]>,
     plan: Plan,
+    /// What is written of a plan of several pieces.
+    joined: Vec<u8>,
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch> =
-        RefCell::new(Scratch { buffer: vec![0; BUFFER].into_boxed_slice(), plan: Plan::default() });
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
+        buffer: vec![0; BUFFER].into_boxed_slice(),
+        plan: Plan::default(),
+        joined: Vec::new(),
+    });
 }
 
 /// A tunnel with the streams it runs over.
@@ -55,6 +60,8 @@ pub(super) struct Drive<S> {
     pub(super) ends: Pair<End<S>>,
     /// Something is to be written, finished or timed that reading does not bring about: the ends want a look.
     unsettled: bool,
+    /// What others are shown of the tunnel may have changed.
+    news: bool,
     /// When to turn again though nothing came; `u64::MAX` for never.
     due_us: u64,
 }
@@ -62,6 +69,14 @@ pub(super) struct Drive<S> {
 pub(super) struct End<S> {
     /// `None` once it is closed.
     stream: Option<S>,
+    /// Held only while there is something in it: nearly never.
+    pub(super) rest: Option<Box<Rest>>,
+}
+
+/// What waits at an end.
+#[derive(Debug, Default)]
+pub(super) struct Rest {
+    /// Read from it before the tunnel began.
     early: Bytes,
     /// To be written to it.
     pub(super) pending: Vec<u8>,
@@ -73,19 +88,63 @@ pub(super) struct End<S> {
     shut: bool,
 }
 
+impl<S> End<S> {
+    fn new(stream: S, early: Bytes) -> End<S> {
+        let rest = (!early.is_empty()).then(|| Box::new(Rest { early, ..Rest::default() }));
+        End { stream: Some(stream), rest }
+    }
+
+    /// What is there was not written yet.
+    fn waits(&self) -> bool {
+        self.rest.as_ref().is_some_and(|rest| rest.unflushed || !rest.pending.is_empty())
+    }
+
+    /// Holds bytes until they can be written.
+    fn keep(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.rest.get_or_insert_default().pending.extend_from_slice(bytes);
+        }
+    }
+
+    /// Takes of what was read before the tunnel began.
+    fn take_early(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        let rest = self.rest.as_mut().filter(|rest| !rest.early.is_empty())?;
+        let count = rest.early.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest.early.split_to(count));
+        self.tidy();
+        Some(count)
+    }
+
+    fn has_early(&self) -> bool {
+        self.rest.as_ref().is_some_and(|rest| !rest.early.is_empty())
+    }
+
+    /// Nothing waits, so nothing is held: the next tunnel may need the memory.
+    fn tidy(&mut self) {
+        if let Some(rest) = &mut self.rest {
+            if rest.early.is_empty() {
+                // Lets go of the buffer that the head came in.
+                rest.early = Bytes::new();
+            }
+            if rest.is_empty() {
+                self.rest = None;
+            }
+        }
+    }
+}
+
+impl Rest {
+    pub(super) fn is_empty(&self) -> bool {
+        let Rest { early, pending, unflushed, finish_by_us, shut } = self;
+        early.is_empty() && pending.is_empty() && !unflushed && finish_by_us.is_none() && !shut
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
     pub(super) fn new(tunnel: Tunnel, ends: Ends<S>) -> Drive<S> {
-        let end = |stream, early| End {
-            stream: Some(stream),
-            early,
-            pending: Vec::new(),
-            unflushed: false,
-            finish_by_us: None,
-            shut: false,
-        };
-        let client = end(ends.streams.client, ends.early.client);
-        let backend = end(ends.streams.backend, ends.early.backend);
-        Drive { tunnel, ends: Pair { client, backend }, unsettled: true, due_us: 0 }
+        let client = End::new(ends.streams.client, ends.early.client);
+        let backend = End::new(ends.streams.backend, ends.early.backend);
+        Drive { tunnel, ends: Pair { client, backend }, unsettled: true, news: true, due_us: 0 }
     }
 
     /// Does what somebody wishes. `now` as in [`Drive::turn`].
@@ -101,9 +160,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         }
     }
 
-    /// What was counted so far.
-    pub(super) fn stats(&self) -> &Stats {
-        self.tunnel.stats()
+    /// What was counted so far, if that is worth a look since the last call: messages alone are not.
+    pub(super) fn news(&mut self) -> Option<&Stats> {
+        std::mem::take(&mut self.news).then(|| self.tunnel.stats())
+    }
+
+    /// The stream of an end while it is open.
+    pub(super) fn stream(&mut self, side: Side) -> Option<&mut S> {
+        self.ends[side].stream.as_mut()
     }
 
     /// The streams that are still open.
@@ -134,11 +198,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
             self.tunnel.handle_timeout(Time(now));
             self.unsettled = true;
         }
-        let mut again = self.settle(now, cx);
+        let mut again = self.unsettled && self.settle(now, cx);
         for _ in 0..ROUNDS {
-            let client = self.read(Side::Client, now, cx, &readable);
-            let backend = self.read(Side::Backend, now, cx, &readable);
-            again = self.settle(now, cx) | client | backend;
+            let client =
+                self.has_more(Side::Client, &readable) && self.read(Side::Client, now, cx, &readable);
+            let backend =
+                self.has_more(Side::Backend, &readable) && self.read(Side::Backend, now, cx, &readable);
+            again = (self.unsettled && self.settle(now, cx)) | client | backend;
             if !again {
                 break;
             }
@@ -146,18 +212,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         again
     }
 
-    /// Sees to both ends, where that is needed. True when there is more to do: also when an end failed, which may
+    /// Sees to both ends. True when there is more to do: also when an end failed, which may
     /// concern the one that had its turn before.
     fn settle(&mut self, now: u64, cx: &mut Context<'_>) -> bool {
-        if !self.unsettled {
-            return false;
-        }
         let again = Side::BOTH
             .into_iter()
             .fold(false, |again, side| self.write(side, now, cx) | self.finish(side, now, cx) | again);
-        let waits = |end: &End<S>| end.unflushed || !end.pending.is_empty();
         self.unsettled =
-            again || self.tunnel.is_ending() || waits(&self.ends.client) || waits(&self.ends.backend);
+            again || self.tunnel.is_ending() || self.ends.client.waits() || self.ends.backend.waits();
+        self.news = true;
         self.due_us = self.next_due();
         again
     }
@@ -165,41 +228,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
     fn next_due(&self) -> u64 {
         let finishing = Side::BOTH.iter().filter_map(|&side| {
             let end = &self.ends[side];
-            end.finish_by_us.filter(|_| end.stream.is_some())
+            end.rest.as_ref().and_then(|rest| rest.finish_by_us).filter(|_| end.stream.is_some())
         });
         finishing.chain(self.tunnel.poll_timeout().map(|at| at.0)).min().unwrap_or(u64::MAX)
+    }
+
+    /// Reading from an end is worth a try.
+    fn has_more(&self, from: Side, readable: &impl Fn(&S) -> bool) -> bool {
+        let end = &self.ends[from];
+        end.stream.as_ref().is_some_and(readable) || end.has_early()
     }
 
     /// Reads once from an end and writes on to the other. True when there may be more.
     fn read(&mut self, from: Side, now: u64, cx: &mut Context<'_>, readable: &impl Fn(&S) -> bool) -> bool {
         let to = from.other();
-        let other = &self.ends[to];
-        if !other.pending.is_empty() || other.unflushed || !self.tunnel.wants_read(from) {
-            return false;
-        }
-        let end = &self.ends[from];
-        if end.early.is_empty() && !end.stream.as_ref().is_some_and(readable) {
+        if self.ends[to].waits() || !self.tunnel.wants_read(from) {
             return false;
         }
         SCRATCH.with_borrow_mut(|scratch| {
             let end = &mut self.ends[from];
+            let early = end.take_early(&mut scratch.buffer);
             let Some(stream) = end.stream.as_mut() else { return false };
-            let result = if end.early.is_empty() {
-                let mut buffer = ReadBuf::new(&mut scratch.buffer);
-                match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
-                    Poll::Pending => return false,
-                    Poll::Ready(result) => result.map(|()| buffer.filled().len()),
+            let result = match early {
+                Some(count) => Ok(count),
+                None => {
+                    let mut buffer = ReadBuf::new(&mut scratch.buffer);
+                    match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
+                        Poll::Pending => return false,
+                        Poll::Ready(result) => result.map(|()| buffer.filled().len()),
+                    }
                 }
-            } else {
-                let count = end.early.len().min(BUFFER);
-                scratch.buffer[..count].copy_from_slice(&end.early.split_to(count));
-                if end.early.is_empty() {
-                    // Lets go of the buffer that the head came in.
-                    end.early = Bytes::new();
-                }
-                Ok(count)
             };
-            let more = !end.early.is_empty() || readable(stream);
             match result {
                 Ok(0) => self.tunnel.handle_eof(from, Time(now)),
                 // A TLS peer that closes TCP without close_notify: the frames say whether anything is missing.
@@ -210,73 +269,83 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
                 Ok(count) => {
                     let input = &scratch.buffer[..count];
                     self.tunnel.handle_read(from, input, Time(now), &mut random, &mut scratch.plan);
-                    self.forward(to, input, &scratch.plan, now, cx);
+                    let output = if scratch.plan.whole() {
+                        input
+                    } else {
+                        // Something was held, swallowed or added.
+                        self.news = true;
+                        scratch.joined.clear();
+                        scratch.plan.segments(input).for_each(|part| scratch.joined.extend_from_slice(part));
+                        &scratch.joined
+                    };
+                    self.forward(to, output, now, cx);
                 }
             }
             self.unsettled |= self.tunnel.is_ending();
-            more
+            self.has_more(from, readable)
         })
     }
 
-    /// Writes a plan to an end; what it does not take waits in `pending`, which is empty before.
-    fn forward(&mut self, to: Side, input: &[u8], plan: &Plan, now: u64, cx: &mut Context<'_>) {
+    /// Writes to an end for which nothing waits, with a frame of our own behind it; what it does not take waits.
+    fn forward(&mut self, to: Side, output: &[u8], now: u64, cx: &mut Context<'_>) {
         let end = &mut self.ends[to];
         let Some(stream) = end.stream.as_mut() else { return };
-        if plan.whole() {
-            match Pin::new(&mut *stream).poll_write(cx, input) {
+        if !output.is_empty() {
+            match Pin::new(&mut *stream).poll_write(cx, output) {
                 Poll::Ready(Ok(count)) => {
-                    end.pending.extend_from_slice(&input[count..]);
-                    end.unflushed = Pin::new(stream).poll_flush(cx).is_pending();
+                    let unflushed = Pin::new(stream).poll_flush(cx).is_pending();
+                    end.keep(&output[count..]);
+                    if unflushed {
+                        end.rest.get_or_insert_default().unflushed = true;
+                    }
                 }
                 Poll::Ready(Err(_)) => return self.tunnel.handle_error(to, Time(now)),
-                Poll::Pending => end.pending.extend_from_slice(input),
+                Poll::Pending => end.keep(output),
             }
-        } else {
-            plan.segments(input).for_each(|segment| end.pending.extend_from_slice(segment));
         }
         if let Some(frame) = self.tunnel.poll_transmit(to, Time(now), &mut random) {
-            end.pending.extend_from_slice(&frame);
+            end.keep(&frame);
         }
         // What waits is written, and a timer that a frame of ours has set is looked at, when the ends are settled.
-        self.unsettled |= end.unflushed || !end.pending.is_empty();
+        self.unsettled |= end.rest.is_some();
     }
 
     /// Writes what waits for an end, with frames of our own behind it. True when the end failed.
     fn write(&mut self, to: Side, now: u64, cx: &mut Context<'_>) -> bool {
         while let Some(frame) = self.tunnel.poll_transmit(to, Time(now), &mut random) {
-            self.ends[to].pending.extend_from_slice(&frame);
+            self.ends[to].keep(&frame);
         }
         let end = &mut self.ends[to];
         let Some(stream) = end.stream.as_mut() else {
-            end.pending = Vec::new();
+            end.rest = None;
             return false;
         };
-        if end.pending.is_empty() && !end.unflushed {
+        let Some(rest) = end.rest.as_mut().filter(|rest| rest.unflushed || !rest.pending.is_empty()) else {
             return false;
-        }
+        };
         let mut written = 0;
         let result = loop {
-            if written == end.pending.len() {
+            if written == rest.pending.len() {
                 break Pin::new(&mut *stream).poll_flush(cx);
             }
-            match Pin::new(&mut *stream).poll_write(cx, &end.pending[written..]) {
+            match Pin::new(&mut *stream).poll_write(cx, &rest.pending[written..]) {
                 Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(count)) => written += count,
                 Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
                 Poll::Pending => break Poll::Pending,
             }
         };
-        if written == end.pending.len() {
-            // Nothing waits, so nothing is held: the next tunnel may need the memory.
-            end.pending = Vec::new();
+        if written == rest.pending.len() {
+            rest.pending = Vec::new();
         } else {
-            end.pending.drain(..written);
+            rest.pending.drain(..written);
         }
-        end.unflushed = result.is_pending();
+        rest.unflushed = result.is_pending();
         if written > 0 {
             // It still takes bytes: that counts anew from here.
-            end.finish_by_us = None;
+            rest.finish_by_us = None;
         }
+        end.tidy();
         match result {
             Poll::Ready(Ok(())) => self.tunnel.handle_flushed(to, Time(now)),
             Poll::Ready(Err(_)) => {
@@ -302,17 +371,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
             SideState::Finish => {}
         }
         let patience = self.tunnel.options().write_us[side.index()];
-        let by = *end.finish_by_us.get_or_insert(now.saturating_add(patience));
+        let rest = end.rest.get_or_insert_default();
+        let by = *rest.finish_by_us.get_or_insert(now.saturating_add(patience));
         let mut closed = now >= by;
-        if !closed && !end.shut {
-            if !end.pending.is_empty() || end.unflushed {
+        if !closed && !rest.shut {
+            if !rest.pending.is_empty() || rest.unflushed {
                 return false;
             }
             match Pin::new(&mut *stream).poll_shutdown(cx) {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(())) => {
-                    end.shut = true;
-                    end.finish_by_us = Some(now.saturating_add(LINGER_US));
+                    rest.shut = true;
+                    rest.finish_by_us = Some(now.saturating_add(LINGER_US));
                 }
                 Poll::Ready(Err(_)) => closed = true,
             }

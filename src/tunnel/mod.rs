@@ -1,11 +1,13 @@
 //! What carries the bytes of a WebSocket connection once both handshakes are done.
 
 mod drive;
+mod options;
 mod pump;
 mod relay;
 mod table;
 
 pub use drive::{Ends, Report};
+pub use options::shared;
 pub use pump::{Done, Line, Pumps, Secure, Socket};
 pub use relay::relay;
 pub use table::{Entry, Live, Tunnels};

@@ -144,10 +144,10 @@ impl Live {
     /// The driver shows its figures.
     pub(super) fn publish(&self, stats: &Stats) {
         for side in Side::BOTH {
-            self.pings[side.index()].store(stats[side].pings, Relaxed);
+            self.pings[side.index()].store(stats[side].pings.into(), Relaxed);
             // A round trip under a microsecond still is one.
             let rtt = if stats[side].rtt.count == 0 { 0 } else { stats[side].rtt.last.max(1) };
-            self.rtt_us[side.index()].store(rtt, Relaxed);
+            self.rtt_us[side.index()].store(rtt.into(), Relaxed);
         }
     }
 }

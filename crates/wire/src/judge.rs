@@ -1,42 +1,73 @@
 //! What follows for a tunnel from what happened: signs of life, pings, and every way to end.
 
+use alloc::boxed::Box;
+
 use crate::close::CloseCode;
 use crate::frame::Header;
 use crate::outcome::{Cause, Outcome};
 use crate::plan::OwnFrame;
 use crate::scanner::Payload;
 use crate::side::{Pair, Party, Side};
-use crate::timer::{Time, Timer};
+use crate::timer::{Time, Timer, Timers};
 use crate::tunnel::{Life, Tunnel};
 
 /// Signs of life, and asking for them.
 impl Tunnel {
     /// Bytes came from this end.
+    #[inline]
     pub(crate) fn heard(&mut self, from: Side, bytes: usize, now: Time) {
         self.stats[from].bytes += bytes as u64;
-        if self.ends[from].life != Life::Open {
-            return;
+        let end = &mut self.ends[from];
+        if end.life == Life::Open {
+            end.heard = now;
+            end.pinger.due = false;
         }
-        self.timers.set(Timer::Idle, now.after(self.options.idle_us));
-        if let Some(ping) = self.options.ping.filter(|_| self.may_ping(from)) {
-            let pinger = &mut self.ends[from].pinger;
-            pinger.due = false;
-            let timer = if pinger.is_judged() { Timer::Pong(from) } else { Timer::Ping(from) };
-            self.timers.set(timer, now.after(ping.interval_us));
+    }
+
+    /// The timers learn what was heard. Before anything that looks at them or changes what they mean.
+    pub(crate) fn settle_heard(&mut self) {
+        if Side::BOTH.iter().any(|&side| self.ends[side].heard != Time::NEVER) {
+            let mut timers = core::mem::take(&mut self.timers);
+            self.heard_by(&mut timers);
+            self.timers = timers;
+            for side in Side::BOTH {
+                self.ends[side].heard = Time::NEVER;
+            }
+        }
+    }
+
+    /// Moves timers by what was heard.
+    pub(crate) fn heard_by(&self, timers: &mut Timers) {
+        let heard = Side::BOTH.map(|side| Some(self.ends[side].heard).filter(|at| *at != Time::NEVER));
+        if let Some(latest) = heard.into_iter().flatten().max() {
+            timers.set(Timer::Idle, latest.after(self.options.idle_us));
+        }
+        let Some(ping) = self.options.ping() else { return };
+        for (side, heard) in Side::BOTH.into_iter().zip(heard) {
+            if let Some(at) = heard.filter(|_| self.may_ping(side)) {
+                let judged = self.ends[side].pinger.is_judged();
+                let timer = if judged { Timer::Pong(side) } else { Timer::Ping(side) };
+                timers.set(timer, at.after(ping.interval_us));
+            }
         }
     }
 
     /// An end took bytes after it had been blocked: its TCP is alive.
     pub(crate) fn progressed(&mut self, to: Side, now: Time) {
         self.timers.extend(Timer::Idle, now.after(self.options.idle_us));
-        if let Some(ping) = self.options.ping {
+        if let Some(ping) = self.options.ping() {
             self.timers.extend(Timer::Pong(to), now.after(ping.interval_us));
         }
     }
 
+    /// Whose Close frame came first, while the end of the tunnel is not decided: that of both decides it.
+    fn first_close(&self) -> Option<Side> {
+        Side::BOTH.into_iter().find(|&side| self.ends[side].scanner.close_code().is_some())
+    }
+
     /// Nothing of ours goes to an end that sent a Close or was sent one.
     fn may_ping(&self, to: Side) -> bool {
-        self.ends[to].life == Life::Open && self.first_close.is_none()
+        self.ends[to].life == Life::Open && self.first_close().is_none()
     }
 
     pub(crate) fn send_ping(
@@ -45,7 +76,7 @@ impl Tunnel {
         now: Time,
         random: &mut impl FnMut() -> [u8; 12],
     ) -> Option<OwnFrame> {
-        let ping = self.options.ping?;
+        let ping = self.options.ping()?;
         let (payload, mask) = split(random());
         let pinger = &mut self.ends[to].pinger;
         let payload = pinger.send(payload, now);
@@ -55,18 +86,18 @@ impl Tunnel {
         } else {
             self.timers.set(Timer::Ping(to), now.after(ping.interval_us));
         }
-        self.stats[to].pings += 1;
+        self.stats[to].pings = self.stats[to].pings.saturating_add(1);
         Some(OwnFrame::ping(payload, mask_for(to, mask)))
     }
 
     /// A pong of ours came.
     pub(crate) fn answered(&mut self, from: Side, payload: Payload, now: Time) {
-        self.stats[from].pongs += 1;
+        self.stats[from].pongs = self.stats[from].pongs.saturating_add(1);
         if let Some(us) = self.ends[from].pinger.answer(payload, now) {
             self.stats[from].rtt.add(us);
         }
         if let Some(ping) =
-            self.options.ping.filter(|_| self.may_ping(from) && self.ends[from].pinger.out.is_none())
+            self.options.ping().filter(|_| self.may_ping(from) && !self.ends[from].pinger.is_out())
         {
             self.timers.stop(Timer::Pong(from));
             self.timers.set(Timer::Ping(from), now.after(ping.interval_us));
@@ -84,7 +115,9 @@ impl Tunnel {
     /// A frame began.
     pub(crate) fn count(&mut self, from: Side, header: Option<Header>) {
         match header {
-            Some(header) if header.opcode.is_control() => self.stats[from].control += 1,
+            Some(header) if header.opcode.is_control() => {
+                self.stats[from].control = self.stats[from].control.saturating_add(1);
+            }
             Some(header) if header.fin => self.stats[from].messages += 1,
             _ => {}
         }
@@ -96,7 +129,7 @@ impl Tunnel {
             Timer::Write(side) => self.left(side, Life::Drop, Cause::WriteBlocked, now),
             Timer::Pong(_) if self.is_blocked() => {
                 // Either nobody reads what this end sends, or the ping has not reached it: the write timer judges.
-                let wait = self.options.ping.map_or(0, |ping| ping.timeout_us.max(1));
+                let wait = self.options.ping().map_or(0, |ping| ping.timeout_us.max(1));
                 self.timers.set(timer, now.after(wait));
             }
             Timer::Pong(side) => self.left(side, Life::Drop, Cause::DeadPeer, now),
@@ -112,7 +145,7 @@ impl Tunnel {
     }
 
     fn ping_due(&mut self, side: Side, now: Time) {
-        let Some(ping) = self.options.ping else { return };
+        let Some(ping) = self.options.ping() else { return };
         self.ends[side].pinger.due = true;
         // It may have to wait for a boundary or for a blocked end. Looking again this soon keeps the clock from moving
         // earlier by the read that brings the boundary.
@@ -125,16 +158,12 @@ impl Tunnel {
     /// The Close frame of this end has passed completely.
     pub(crate) fn closed(&mut self, from: Side, now: Time) {
         let to = from.other();
-        let first = *self.first_close.get_or_insert(from);
         self.stop_pings();
         if self.ending.is_none() {
+            // Both have closed now, and the other one was first.
             if self.ends[to].scanner.is_over() {
-                self.end(
-                    first.into(),
-                    Cause::Closed,
-                    Pair { client: Life::Closed, backend: Life::Closed },
-                    now,
-                );
+                let lives = Pair { client: Life::Closed, backend: Life::Closed };
+                self.end(to.into(), Cause::Closed, lives, now);
             }
             return;
         }
@@ -175,7 +204,7 @@ impl Tunnel {
         }
         let farewell =
             if self.ends[from].scanner.is_over() || !whole { Life::Finish } else { Life::Due(gone(from)) };
-        let (by, cause) = match (self.first_close, cause) {
+        let (by, cause) = match (self.first_close(), cause) {
             (Some(first), Cause::Fin | Cause::Reset) => (first, Cause::Closed),
             _ => (from, cause),
         };
@@ -186,7 +215,7 @@ impl Tunnel {
 
     /// The end is decided.
     pub(crate) fn end(&mut self, ended_by: Party, cause: Cause, lives: Pair<Life>, now: Time) {
-        self.ending = Some(Outcome { ended_by, cause, code_from: [None; 2], code_to: [None; 2] });
+        self.ending = Some(Box::new(Outcome { ended_by, cause, code_from: [None; 2], code_to: [None; 2] }));
         self.note_codes();
         self.timers.stop(Timer::Idle);
         self.stop_pings();
@@ -225,7 +254,7 @@ impl Tunnel {
         random: &mut impl FnMut() -> [u8; 12],
     ) -> OwnFrame {
         let (_, mask) = split(random());
-        let reason = self.ending.map_or("", |ending| ending.reason_for(to));
+        let reason = self.ending.as_ref().map_or("", |ending| ending.reason_for(to));
         if let Some(ending) = &mut self.ending {
             ending.code_to[to.index()] = Some(code.0);
         }

@@ -61,7 +61,7 @@ pub mod tunnel;
 pub use close::CloseCode;
 pub use frame::Violation;
 pub use outcome::{Cause, Outcome, Rtt, SideStats, Stats};
-pub use plan::{OwnFrame, Plan, Segment};
+pub use plan::{OwnFrame, Plan};
 pub use save::RestoreError;
 pub use side::{Pair, Party, Side};
 pub use timer::Time;

@@ -84,7 +84,7 @@ impl Outcome {
 /// What was counted at each end.
 pub type Stats = Pair<SideStats>;
 
-/// What was counted at one end.
+/// What was counted at one end. Small, for every tunnel has two: what is seldom stops at 2^32 - 1.
 #[derive(Copy, Clone, PartialEq, Eq, Default, Debug)]
 pub struct SideStats {
     /// Bytes read from this end.
@@ -92,26 +92,26 @@ pub struct SideStats {
     /// Messages read from this end, counted at the header of their last frame.
     pub messages: u64,
     /// Control frames read from this end, without the answers to our pings.
-    pub control: u64,
+    pub control: u32,
     /// Pings that we sent to this end.
-    pub pings: u64,
+    pub pings: u32,
     /// Answers to our pings.
-    pub pongs: u64,
+    pub pongs: u32,
     /// Round trips of our pings to this end.
     pub rtt: Rtt,
 }
 
-/// Round trip times in microseconds; all 0 before the first.
+/// Round trip times in microseconds, at most 2^32 - 1 (over an hour); all 0 before the first.
 #[derive(Copy, Clone, PartialEq, Eq, Default, Debug)]
 pub struct Rtt {
     /// How many were measured.
-    pub count: u64,
+    pub count: u32,
     /// The latest.
-    pub last: u64,
+    pub last: u32,
     /// The shortest.
-    pub min: u64,
+    pub min: u32,
     /// The longest.
-    pub max: u64,
+    pub max: u32,
     /// All of them together; see [`Rtt::mean`].
     pub sum: u64,
 }
@@ -119,15 +119,16 @@ pub struct Rtt {
 impl Rtt {
     /// The mean in microseconds.
     pub fn mean(&self) -> u64 {
-        self.sum.checked_div(self.count).unwrap_or(0)
+        self.sum.checked_div(self.count.into()).unwrap_or(0)
     }
 
     pub(crate) fn add(&mut self, us: u64) {
+        let us = u32::try_from(us).unwrap_or(u32::MAX);
         self.min = if self.count == 0 { us } else { self.min.min(us) };
         self.max = self.max.max(us);
         self.last = us;
-        self.count += 1;
-        self.sum = self.sum.saturating_add(us);
+        self.count = self.count.saturating_add(1);
+        self.sum = self.sum.saturating_add(us.into());
     }
 }
 

@@ -1,5 +1,7 @@
 //! The pings that we send to one end.
 
+use alloc::boxed::Box;
+
 use crate::scanner::Payload;
 use crate::timer::Time;
 
@@ -8,12 +10,19 @@ use crate::timer::Time;
 pub(crate) struct Pinger {
     /// A ping waits for a boundary.
     pub(crate) due: bool,
+    /// This end has answered a ping, so that it can be judged by the next.
+    pub(crate) answered: bool,
+    /// Held only while an answer may come.
+    awaited: Option<Box<Awaited>>,
+}
+
+/// The answers that may come.
+#[derive(Copy, Clone, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Awaited {
     /// The ping that has not been answered yet.
     pub(crate) out: Option<Out>,
     /// A ping that was sent more than once and answered once: the other answers may still come.
     pub(crate) late: Option<Payload>,
-    /// This end has answered a ping, so that it can be judged by the next.
-    pub(crate) answered: bool,
 }
 
 /// A ping that is out.
@@ -26,41 +35,55 @@ pub(crate) struct Out {
 }
 
 impl Pinger {
+    /// What is known of an end, from its parts.
+    pub(crate) fn new(due: bool, answered: bool, awaited: Awaited) -> Pinger {
+        let awaited = (awaited != Awaited::default()).then(|| Box::new(awaited));
+        Pinger { due, answered, awaited }
+    }
+
+    pub(crate) fn awaited(&self) -> Awaited {
+        self.awaited.as_deref().copied().unwrap_or_default()
+    }
+
+    /// A ping has not been answered yet.
+    pub(crate) fn is_out(&self) -> bool {
+        self.awaited().out.is_some()
+    }
+
     /// The payloads by which a pong is known to be ours.
     pub(crate) fn payloads(&self) -> [Option<Payload>; 2] {
-        [self.out.map(|out| out.payload), self.late]
+        let Awaited { out, late } = self.awaited();
+        [out.map(|out| out.payload), late]
     }
 
     /// This end is to answer or be called dead.
     pub(crate) fn is_judged(&self) -> bool {
-        self.answered && self.out.is_some()
+        self.answered && self.is_out()
     }
 
     /// A ping leaves. One that repeats an unanswered ping carries the same payload, so that a late pong is known.
     pub(crate) fn send(&mut self, fresh: Payload, now: Time) -> Payload {
-        self.due = false;
-        let out = match self.out {
+        let Awaited { out, late } = self.awaited();
+        let out = match out {
             Some(out) => Out { sent: None, repeated: true, ..out },
             None => Out { payload: fresh, sent: Some(now), repeated: false },
         };
-        self.out = Some(out);
+        *self = Pinger::new(false, self.answered, Awaited { out: Some(out), late });
         out.payload
     }
 
     /// A pong of ours came. Returns the round trip in microseconds where there is one to speak of.
     pub(crate) fn answer(&mut self, payload: Payload, now: Time) -> Option<u64> {
-        let out = self.out.filter(|out| out.payload == payload)?;
-        self.answered = true;
-        self.out = None;
-        if out.repeated {
-            self.late = Some(payload);
-        }
+        let Awaited { out, late } = self.awaited();
+        let out = out.filter(|out| out.payload == payload)?;
+        let late = if out.repeated { Some(payload) } else { late };
+        *self = Pinger::new(self.due, true, Awaited { out: None, late });
         out.sent.map(|sent| now.since(sent))
     }
 
     /// We do not read from this end for a while, so a round trip would tell more about us.
     pub(crate) fn unmeasured(&mut self) {
-        if let Some(out) = &mut self.out {
+        if let Some(out) = self.awaited.as_mut().and_then(|awaited| awaited.out.as_mut()) {
             out.sent = None;
         }
     }
@@ -76,7 +99,7 @@ mod tests {
         assert_eq!(pinger.send([1; 8], Time(10)), [1; 8]);
         assert_eq!(pinger.send([2; 8], Time(20)), [1; 8]);
         assert_eq!(pinger.answer([1; 8], Time(25)), None);
-        assert!(pinger.answered && pinger.out.is_none());
+        assert!(pinger.answered && !pinger.is_out());
         // The second answer is still ours, even when the next ping is out already.
         assert_eq!(pinger.send([3; 8], Time(40)), [3; 8]);
         assert_eq!(pinger.payloads(), [Some([3; 8]), Some([1; 8])]);

@@ -8,10 +8,10 @@ use crate::frame::{Header, MAX_CONTROL, MAX_HEADER, OpCode, apply_mask};
 
 /// A piece of what is to be written.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Segment {
+enum Segment {
     /// These bytes of the input, in place.
     Input(Range<usize>),
-    /// These bytes of [`Plan::own`].
+    /// These bytes of `Plan::own`.
     Own(Range<usize>),
 }
 
@@ -22,6 +22,8 @@ pub enum Segment {
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Plan {
     input: usize,
+    /// So many bytes of the input come first: nearly always all of it, and no piece behind.
+    lead: usize,
     segments: Vec<Segment>,
     own: Vec<u8>,
 }
@@ -33,46 +35,50 @@ impl Plan {
     }
 
     /// All of the input, unchanged, and nothing else.
+    #[inline]
     pub fn whole(&self) -> bool {
-        matches!(self.segments.as_slice(), [Segment::Input(range)] if *range == (0..self.input))
+        self.lead == self.input && self.segments.is_empty() && self.input > 0
     }
 
     /// Nothing is to be written.
     pub fn is_empty(&self) -> bool {
-        self.segments.is_empty()
+        self.lead == 0 && self.segments.is_empty()
     }
 
     /// Bytes to be written.
     pub fn len(&self) -> usize {
-        self.segments.iter().map(|(Segment::Input(range) | Segment::Own(range))| range.len()).sum()
+        let behind = self.segments.iter().map(|(Segment::Input(range) | Segment::Own(range))| range.len());
+        self.lead + behind.sum::<usize>()
     }
 
     /// The pieces as bytes, none of them empty. `input` is what was given to `handle_read`.
     pub fn segments<'a>(&'a self, input: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-        self.segments.iter().map(move |segment| match segment {
+        let behind = self.segments.iter().map(move |segment| match segment {
             Segment::Input(range) => input.get(range.clone()).unwrap_or_default(),
             Segment::Own(range) => self.own.get(range.clone()).unwrap_or_default(),
-        })
+        });
+        input.get(..self.lead).filter(|lead| !lead.is_empty()).into_iter().chain(behind)
     }
 
-    /// The pieces as ranges, for a driver that keeps its own books.
-    pub fn ranges(&self) -> &[Segment] {
-        &self.segments
-    }
-
-    /// The bytes that [`Segment::Own`] speaks of: header bytes that had been held back, and frames of ours.
+    /// What is not of the input: header bytes that had been held back, and frames of ours.
     pub fn own(&self) -> &[u8] {
         &self.own
     }
 
+    #[inline]
     pub(crate) fn start(&mut self, input: usize) {
-        self.input = input;
+        (self.input, self.lead) = (input, 0);
         self.segments.clear();
         self.own.clear();
     }
 
     /// The next piece of the input; joins the piece before where they touch.
+    #[inline]
     pub(crate) fn push_input(&mut self, range: Range<usize>) {
+        if self.segments.is_empty() && self.lead == range.start {
+            self.lead = range.end;
+            return;
+        }
         match self.segments.last_mut() {
             Some(Segment::Input(last)) if last.end == range.start => last.end = range.end,
             _ if range.is_empty() => {}

@@ -2,21 +2,25 @@
 //!
 //! One version byte, then every field in order, numbers little-endian, times as distances from a `now`. A new field
 //! means a new version; whoever reads it still reads the old ones.
+//!
+//! The format keeps the shape of version 1, whatever shape a tunnel has in memory; version 2 adds when each end was heard.
 
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
 use crate::close::CloseCode;
 use crate::frame::{MAX_HEADER, Violation};
 use crate::outcome::{Cause, Outcome, Rtt, SideStats};
-use crate::ping::{Out, Pinger};
-use crate::scanner::{Closing, Held, Over, Rules, Scanner};
+use crate::ping::{Awaited, Out, Pinger};
+use crate::scanner::{Closing, Course, Held, Message, Scanner};
 use crate::side::{Pair, Party, Side};
 use crate::timer::{Time, Timer, Timers};
 use crate::tunnel::{End, Life, Options, Ping, Tunnel};
 
 /// The version that is written.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Why saved bytes are not a tunnel.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -35,7 +39,7 @@ impl fmt::Display for RestoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RestoreError::Version(found) => {
-                write!(f, "tunnel was saved in format {found}, this program reads format {VERSION}")
+                write!(f, "tunnel was saved in format {found}, this program reads formats 1 to {VERSION}")
             }
             RestoreError::Truncated => f.write_str("saved tunnel ends too early"),
             RestoreError::Excess => f.write_str("saved tunnel is followed by bytes that belong to nothing"),
@@ -50,16 +54,24 @@ pub(crate) fn save(tunnel: &Tunnel, now: Time) -> Vec<u8> {
     let mut w = Writer { now, bytes: Vec::with_capacity(512) };
     w.u8(VERSION);
     tunnel.write(&mut w);
+    for side in Side::BOTH {
+        Some(tunnel.ends[side].heard).filter(|at| *at != Time::NEVER).write(&mut w);
+    }
     w.bytes
 }
 
 pub(crate) fn restore(bytes: &[u8], now: Time) -> Result<Tunnel, RestoreError> {
     let mut r = Reader { now, bytes };
-    match u8::read(&mut r)? {
-        VERSION => {}
-        other => return Err(RestoreError::Version(other)),
+    let version = u8::read(&mut r)?;
+    if !(1..=VERSION).contains(&version) {
+        return Err(RestoreError::Version(version));
     }
-    let tunnel = Tunnel::read(&mut r)?;
+    let mut tunnel = Tunnel::read(&mut r)?;
+    if version >= 2 {
+        for side in Side::BOTH {
+            tunnel.ends[side].heard = Option::read(&mut r)?.unwrap_or(Time::NEVER);
+        }
+    }
     if r.bytes.is_empty() { Ok(tunnel) } else { Err(RestoreError::Excess) }
 }
 
@@ -125,14 +137,9 @@ macro_rules! saved_structs {
 }
 
 saved_structs! {
-    Tunnel { options, ends, timers, stats, first_close, ending }
     Options { ping, idle_us, write_us, close_us, max_message, rsv }
     Ping { interval_us, timeout_us }
-    End { scanner, pinger, life, blocked }
-    Scanner { rules, held, left, message, closing, over }
-    Rules { from, rsv, max_message }
     Closing { code, seen }
-    Pinger { due, out, late, answered }
     Out { payload, sent, repeated }
     Outcome { ended_by, cause, code_from, code_to }
     SideStats { bytes, messages, control, pings, pongs, rtt }
@@ -168,7 +175,6 @@ saved_enums! {
     Side { 0 => Client, 1 => Backend }
     Party { 0 => Client, 1 => Backend, 2 => Proxy }
     Life { 0 => Open, 1 => Due(code), 2 => Sent, 3 => Closed, 4 => Finish, 5 => Drop }
-    Over { 0 => Closed(code), 1 => Broken }
     Cause {
         0 => Closed,
         1 => Fin,
@@ -181,6 +187,92 @@ saved_enums! {
         8 => Shutdown,
         9 => Drain,
         10 => Operator,
+    }
+}
+
+impl Saved for Tunnel {
+    fn write(&self, w: &mut Writer) {
+        self.options.write(w);
+        for side in Side::BOTH {
+            write_end(&self.ends[side], side, &self.options, w);
+        }
+        self.timers.write(w);
+        self.stats.write(w);
+        // Here version 1 has whose Close came first; the scanners tell that as well.
+        None::<Side>.write(w);
+        self.ending.as_deref().copied().write(w);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Tunnel, RestoreError> {
+        let options = Arc::new(Options::read(r)?);
+        let ends = Pair { client: read_end(r)?, backend: read_end(r)? };
+        let (timers, stats) = (Timers::read(r)?, Saved::read(r)?);
+        let _: Option<Side> = Saved::read(r)?;
+        let ending = Option::read(r)?.map(Box::new);
+        Ok(Tunnel { options, ends, timers, stats, ending })
+    }
+}
+
+fn write_end(end: &End, side: Side, options: &Options, w: &mut Writer) {
+    let Scanner { held, left, message, course } = &end.scanner;
+    side.write(w);
+    options.rsv.write(w);
+    options.max_message.write(w);
+    held.as_deref().copied().unwrap_or_default().write(w);
+    left.write(w);
+    message.announced().write(w);
+    let (closing, over) = match *course {
+        Course::Flowing => (None, None),
+        Course::Closing(closing) => (Some(closing), None),
+        Course::Closed(code) => (None, Some(Some(code))),
+        Course::Broken => (None, Some(None)),
+    };
+    closing.write(w);
+    over.is_some().write(w);
+    if let Some(code) = over {
+        code.is_none().write(w);
+        code.iter().for_each(|code| code.write(w));
+    }
+    let Awaited { out, late } = end.pinger.awaited();
+    end.pinger.due.write(w);
+    out.write(w);
+    late.write(w);
+    end.pinger.answered.write(w);
+    end.life.write(w);
+    end.blocked.write(w);
+}
+
+fn read_end(r: &mut Reader<'_>) -> Result<End, RestoreError> {
+    // The rules are those of the tunnel's options.
+    let _: (Side, u8, Option<u64>) = (Saved::read(r)?, Saved::read(r)?, Saved::read(r)?);
+    let held = Held::read(r)?;
+    let held = (!held.is_empty()).then(|| Box::new(held));
+    let (left, message) = (Saved::read(r)?, Message::new(Saved::read(r)?));
+    let closing: Option<Closing> = Saved::read(r)?;
+    let course = match (closing, bool::read(r)?) {
+        (None, false) => Course::Flowing,
+        (Some(closing), false) => Course::Closing(closing),
+        (_, true) if bool::read(r)? => Course::Broken,
+        (_, true) => Course::Closed(Saved::read(r)?),
+    };
+    let (due, out, late, answered) = (Saved::read(r)?, Saved::read(r)?, Saved::read(r)?, Saved::read(r)?);
+    Ok(End {
+        scanner: Scanner { held, left, message, course },
+        pinger: Pinger::new(due, answered, Awaited { out, late }),
+        heard: Time::NEVER,
+        life: Saved::read(r)?,
+        blocked: Saved::read(r)?,
+    })
+}
+
+/// In the format a count has eight bytes.
+impl Saved for u32 {
+    fn write(&self, w: &mut Writer) {
+        u64::from(*self).write(w);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, RestoreError> {
+        u64::read(r).map(|value| u32::try_from(value).unwrap_or(u32::MAX))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The deadlines of a tunnel: an enum and a table.
 
+use alloc::boxed::Box;
+
 use crate::side::Side;
 
 /// Microseconds since an origin that the caller chose. The caller's clock never runs backwards.
@@ -7,6 +9,9 @@ use crate::side::Side;
 pub struct Time(pub u64);
 
 impl Time {
+    /// Later than any other.
+    pub const NEVER: Time = Time(u64::MAX);
+
     /// This many microseconds later. Stops at the end of time, so `u64::MAX` means never.
     pub fn after(self, us: u64) -> Time {
         Time(self.0.saturating_add(us))
@@ -48,48 +53,85 @@ impl Timer {
         Timer::Close(Side::Backend),
     ];
 
-    /// The place in [`Timer::ALL`], always below its length.
-    fn index(self) -> usize {
+    fn place(self) -> Place {
         match self {
-            Timer::Write(side) => side.index(),
-            Timer::Pong(side) => 2 + side.index(),
-            Timer::Idle => 4,
-            Timer::Ping(side) => 5 + side.index(),
-            Timer::Close(side) => 7 + side.index(),
+            Timer::Idle => Place::Always(0),
+            Timer::Ping(side) => Place::Always(1 + side.index()),
+            Timer::Write(side) => Place::Seldom(side.index()),
+            Timer::Pong(side) => Place::Seldom(2 + side.index()),
+            Timer::Close(side) => Place::Seldom(4 + side.index()),
         }
     }
 }
 
-/// When each timer expires.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Timers([Option<Time>; Timer::ALL.len()]);
+/// Where a deadline stands.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Place {
+    /// In the tunnel.
+    Always(usize),
+    /// In memory that is held only while one of these runs.
+    Seldom(usize),
+}
+
+/// When each timer expires. One that is set to [`Time::NEVER`] does not run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Timers {
+    always: [Time; 3],
+    /// Until one of these timers starts again, nothing is held for them.
+    seldom: Option<Box<[Time; 6]>>,
+}
+
+impl Default for Timers {
+    fn default() -> Timers {
+        Timers { always: [Time::NEVER; 3], seldom: None }
+    }
+}
 
 impl Timers {
     /// Starts the timer, or moves it.
     pub fn set(&mut self, timer: Timer, at: Time) {
-        self.0[timer.index()] = Some(at);
+        match timer.place() {
+            Place::Always(place) => self.always[place] = at,
+            Place::Seldom(_) if at == Time::NEVER => self.stop(timer),
+            Place::Seldom(place) => {
+                self.seldom.get_or_insert_with(|| Box::new([Time::NEVER; 6]))[place] = at;
+            }
+        }
     }
 
     /// Stops the timer.
     pub fn stop(&mut self, timer: Timer) {
-        self.0[timer.index()] = None;
+        match timer.place() {
+            Place::Always(place) => self.always[place] = Time::NEVER,
+            Place::Seldom(place) => {
+                if let Some(seldom) = &mut self.seldom {
+                    seldom[place] = Time::NEVER;
+                    self.seldom.take_if(|seldom| seldom.iter().all(|at| *at == Time::NEVER));
+                }
+            }
+        }
     }
 
     /// When the timer expires, if it runs.
     pub fn at(&self, timer: Timer) -> Option<Time> {
-        self.0[timer.index()]
+        let at = match timer.place() {
+            Place::Always(place) => self.always[place],
+            Place::Seldom(place) => self.seldom.as_ref().map_or(Time::NEVER, |seldom| seldom[place]),
+        };
+        Some(at).filter(|at| *at != Time::NEVER)
     }
 
     /// Moves a timer that runs to `at`, unless it is later already.
     pub fn extend(&mut self, timer: Timer, at: Time) {
-        if let Some(old) = &mut self.0[timer.index()] {
-            *old = at.max(*old);
+        if let Some(old) = self.at(timer) {
+            self.set(timer, at.max(old));
         }
     }
 
     /// Moves every timer that has expired to `at`.
     pub fn postpone(&mut self, now: Time, at: Time) {
-        for expired in self.0.iter_mut().flatten().filter(|old| **old <= now) {
+        let seldom = self.seldom.iter_mut().flat_map(|seldom| seldom.iter_mut());
+        for expired in self.always.iter_mut().chain(seldom).filter(|old| **old <= now) {
             *expired = at;
         }
     }
@@ -105,7 +147,8 @@ impl Timers {
 
     /// The earliest deadline.
     pub fn next(&self) -> Option<Time> {
-        self.0.iter().flatten().min().copied()
+        let seldom = self.seldom.iter().flat_map(|seldom| seldom.iter());
+        self.always.iter().chain(seldom).min().copied().filter(|at| *at != Time::NEVER)
     }
 }
 
@@ -115,8 +158,12 @@ mod tests {
 
     #[test]
     fn every_timer_has_a_place_of_its_own() {
+        let mut timers = Timers::default();
         for (place, timer) in Timer::ALL.into_iter().enumerate() {
-            assert_eq!(timer.index(), place);
+            timers.set(timer, Time(place as u64));
+        }
+        for (place, timer) in Timer::ALL.into_iter().enumerate() {
+            assert_eq!(timers.at(timer), Some(Time(place as u64)));
         }
     }
 
@@ -131,5 +178,17 @@ mod tests {
         assert!(!timers.take_expired(Timer::Ping(Side::Backend), Time(29)));
         assert!(timers.take_expired(Timer::Ping(Side::Backend), Time(30)));
         assert_eq!(timers.next(), Some(Time(60)));
+    }
+
+    #[test]
+    fn nothing_is_held_for_timers_that_do_not_run() {
+        let mut timers = Timers::default();
+        for timer in Timer::ALL {
+            timers.set(timer, Time::NEVER);
+            assert_eq!(timers, Timers::default(), "{timer:?}");
+            timers.set(timer, Time(7));
+            timers.stop(timer);
+            assert_eq!(timers, Timers::default(), "{timer:?}");
+        }
     }
 }

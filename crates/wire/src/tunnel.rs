@@ -1,5 +1,7 @@
 //! Two ends, joined.
 
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::close::CloseCode;
@@ -7,7 +9,7 @@ use crate::outcome::{Cause, Outcome, Stats};
 use crate::ping::Pinger;
 use crate::plan::{OwnFrame, Plan};
 use crate::save::{self, RestoreError};
-use crate::scanner::{Rules, Scanner, Step};
+use crate::scanner::{Rules, Run, Scanner, Step};
 use crate::side::{Pair, Party, Side};
 use crate::timer::{Time, Timer, Timers};
 
@@ -17,10 +19,10 @@ pub const LATE_US: u64 = 2_000_000;
 /// Microseconds that a driver has to read what waited while the proxy was asleep.
 pub const GRACE_US: u64 = 1_000_000;
 
-/// How a tunnel behaves. Copied at its start, so that a new configuration changes new tunnels only.
+/// How a tunnel behaves. Shared by the tunnels that behave alike; a new configuration changes new tunnels only.
 ///
 /// `u64::MAX` microseconds mean never.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Options {
     /// Pings to both ends; `None` sends none.
     pub ping: Option<Ping>,
@@ -36,8 +38,16 @@ pub struct Options {
     pub rsv: u8,
 }
 
+impl Options {
+    /// The pings to send: `None` also for an interval of 0, and no timeout above the interval.
+    pub(crate) fn ping(&self) -> Option<Ping> {
+        let ping = self.ping.filter(|ping| ping.interval_us > 0)?;
+        Some(Ping { timeout_us: ping.timeout_us.min(ping.interval_us), ..ping })
+    }
+}
+
 /// When to ping an end, and how long to wait for it.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Ping {
     /// Silence of an end, in microseconds, after which it is pinged. 0 sends no pings.
     pub interval_us: u64,
@@ -63,14 +73,13 @@ pub enum SideState {
 /// is pending there, then looks at [`Tunnel::side`] and [`Tunnel::poll_timeout`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tunnel {
-    pub(crate) options: Options,
+    pub(crate) options: Arc<Options>,
     pub(crate) ends: Pair<End>,
+    /// Without what `End::heard` has to add.
     pub(crate) timers: Timers,
     pub(crate) stats: Stats,
-    /// Whose Close frame came first.
-    pub(crate) first_close: Option<Side>,
     /// Set as soon as the end is decided.
-    pub(crate) ending: Option<Outcome>,
+    pub(crate) ending: Option<Box<Outcome>>,
 }
 
 /// One end.
@@ -80,6 +89,9 @@ pub(crate) struct End {
     pub(crate) scanner: Scanner,
     /// Our pings to it.
     pub(crate) pinger: Pinger,
+    /// When bytes came from it, where the timers do not know that yet; else [`Time::NEVER`]. So a message costs one
+    /// store, and the timers are moved when somebody looks at them.
+    pub(crate) heard: Time,
     pub(crate) life: Life,
     /// The driver has more to write to it than it takes. Meanwhile the other end is not read from.
     pub(crate) blocked: bool,
@@ -125,34 +137,30 @@ impl Life {
 
 impl Tunnel {
     /// A tunnel between two ends that have just shaken hands.
-    pub fn new(options: Options, now: Time) -> Tunnel {
-        let ping = options.ping.filter(|ping| ping.interval_us > 0);
-        let ping = ping.map(|ping| Ping { timeout_us: ping.timeout_us.min(ping.interval_us), ..ping });
-        let options = Options { ping, ..options };
-        let end = |from| End {
-            scanner: Scanner::new(Rules { from, rsv: options.rsv, max_message: options.max_message }),
+    pub fn new(options: impl Into<Arc<Options>>, now: Time) -> Tunnel {
+        let options = options.into();
+        let end = || End {
+            scanner: Scanner::default(),
             pinger: Pinger::default(),
+            heard: Time::NEVER,
             life: Life::Open,
             blocked: false,
         };
         let mut timers = Timers::default();
         timers.set(Timer::Idle, now.after(options.idle_us));
-        for (side, ping) in Side::BOTH.into_iter().zip(ping.into_iter().cycle()) {
-            timers.set(Timer::Ping(side), now.after(ping.interval_us));
+        if let Some(ping) = options.ping() {
+            for side in Side::BOTH {
+                timers.set(Timer::Ping(side), now.after(ping.interval_us));
+            }
         }
-        Tunnel {
-            options,
-            ends: Pair { client: end(Side::Client), backend: end(Side::Backend) },
-            timers,
-            stats: Stats::default(),
-            first_close: None,
-            ending: None,
-        }
+        let ends = Pair { client: end(), backend: end() };
+        Tunnel { options, ends, timers, stats: Stats::default(), ending: None }
     }
 
     /// `bytes` were read from `from`. Fills `plan` with what is to be written to the other end, in order.
     ///
     /// `random` gives the payload of a ping and a mask; it is called only when a frame of ours goes out.
+    #[inline]
     pub fn handle_read(
         &mut self,
         from: Side,
@@ -166,46 +174,108 @@ impl Tunnel {
             return;
         }
         self.heard(from, bytes.len(), now);
-        let to = from.other();
+        let rules = Rules { from, rsv: self.options.rsv, max_message: self.options.max_message };
+        if self.passes(from.other()) && self.ends[from].scanner.is_one_message(bytes, &rules) {
+            self.stats[from].messages += 1;
+            plan.push_input(0..bytes.len());
+        } else {
+            self.handle_frames(from, bytes, &rules, now, random, plan);
+        }
+    }
+
+    /// Frames may go to this end, and nothing of ours wants the next boundary there.
+    #[inline]
+    fn passes(&self, to: Side) -> bool {
+        let to = &self.ends[to];
+        to.life == Life::Open && !to.pinger.due
+    }
+
+    fn handle_frames(
+        &mut self,
+        from: Side,
+        bytes: &[u8],
+        rules: &Rules,
+        now: Time,
+        random: &mut impl FnMut() -> [u8; 12],
+        plan: &mut Plan,
+    ) {
         let mut at = 0;
-        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            if let Some(frame) = self.poll_transmit(to, now, random) {
-                plan.push_own(&frame);
+        loop {
+            at += self.run(from, bytes.get(at..).unwrap_or_default(), rules, plan, at);
+            let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) else { return };
+            match self.step(from, rest, rules, now, random, (plan, at)) {
+                Some(take) => at += take,
+                None => return,
             }
-            let receives = self.ends[to].life.receives();
-            let end = &mut self.ends[from];
-            if end.life.is_done() || end.scanner.is_over() {
-                return; // what follows a Close or a violation goes nowhere
+        }
+    }
+
+    /// Lets the frames of messages pass, as far as nothing is to be looked at. `at`: where `rest` stands in the input.
+    #[inline]
+    fn run(&mut self, from: Side, rest: &[u8], rules: &Rules, plan: &mut Plan, at: usize) -> usize {
+        if !self.passes(from.other()) {
+            return 0;
+        }
+        let Run { take, messages } = self.ends[from].scanner.run(rest, rules);
+        self.stats[from].messages += messages;
+        plan.push_input(at..at + take);
+        take
+    }
+
+    /// At most one frame. Gives how many bytes it took of `rest`, if more can pass behind them.
+    #[cold]
+    fn step(
+        &mut self,
+        from: Side,
+        rest: &[u8],
+        rules: &Rules,
+        now: Time,
+        random: &mut impl FnMut() -> [u8; 12],
+        (plan, at): (&mut Plan, usize),
+    ) -> Option<usize> {
+        self.settle_heard();
+        let to = from.other();
+        if let Some(frame) = self.poll_transmit(to, now, random) {
+            plan.push_own(&frame);
+        }
+        let receives = self.ends[to].life.receives();
+        let end = &mut self.ends[from];
+        if end.life.is_done() || end.scanner.is_over() {
+            return None; // what follows a Close or a violation goes nowhere
+        }
+        match end.scanner.step(rest, rules, end.pinger.payloads()) {
+            Step::Forward { held, take, header } => {
+                if receives {
+                    plan.push_own(&held);
+                    plan.push_input(at..at + take);
+                }
+                self.count(from, header);
+                if self.ends[from].scanner.is_over() {
+                    self.closed(from, now);
+                }
+                Some(take)
             }
-            match end.scanner.step(rest, end.pinger.payloads()) {
-                Step::Forward { held, take, header } => {
-                    if receives {
-                        plan.push_own(&held);
-                        plan.push_input(at..at + take);
-                    }
-                    at += take;
-                    self.count(from, header);
-                    if self.ends[from].scanner.is_over() {
-                        self.closed(from, now);
-                    }
-                }
-                Step::Hold => return,
-                Step::Pong { take, payload } => {
-                    at += take;
-                    self.answered(from, payload, now);
-                }
-                Step::Fault(cause) => return self.faulted(from, cause, now),
+            Step::Hold => None,
+            Step::Pong { take, payload } => {
+                self.answered(from, payload, now);
+                Some(take)
+            }
+            Step::Fault(cause) => {
+                self.faulted(from, cause, now);
+                None
             }
         }
     }
 
     /// `from` ended its stream (FIN, or TLS close_notify): it will send no more.
     pub fn handle_eof(&mut self, from: Side, now: Time) {
+        self.settle_heard();
         self.left(from, Life::Finish, Cause::Fin, now);
     }
 
     /// Reading from or writing to `from` failed: nothing can be sent there any more.
     pub fn handle_error(&mut self, from: Side, now: Time) {
+        self.settle_heard();
         self.left(from, Life::Drop, Cause::Reset, now);
     }
 
@@ -214,6 +284,7 @@ impl Tunnel {
     ///
     /// While an end is blocked the other one is taken to be not read from, and thus not judged by its silence.
     pub fn handle_blocked(&mut self, to: Side, moved: bool, now: Time) {
+        self.settle_heard();
         let end = &mut self.ends[to];
         if end.life.is_done() {
             return;
@@ -232,10 +303,11 @@ impl Tunnel {
     /// All that was to be written to `to` has been taken. Costs nothing where nothing was blocked.
     pub fn handle_flushed(&mut self, to: Side, now: Time) {
         if core::mem::take(&mut self.ends[to].blocked) {
+            self.settle_heard();
             self.timers.stop(Timer::Write(to));
             self.progressed(to, now);
             // The pong of the other end may have waited unread all the while.
-            if let Some(ping) = self.options.ping {
+            if let Some(ping) = self.options.ping() {
                 self.timers.extend(Timer::Pong(to.other()), now.after(ping.timeout_us));
             }
         }
@@ -246,6 +318,7 @@ impl Tunnel {
     /// When it is late by more than [`LATE_US`] the proxy itself was asleep (stopped, paused, starved), and the bytes
     /// that would have met the deadline may wait unread: what has expired gets [`GRACE_US`] more.
     pub fn handle_timeout(&mut self, now: Time) {
+        self.settle_heard();
         if self.timers.next().is_some_and(|at| now.since(at) > LATE_US) {
             return self.timers.postpone(now, now.after(GRACE_US));
         }
@@ -259,11 +332,13 @@ impl Tunnel {
     /// The proxy wants the tunnel to end: Close with this code to both ends. Does nothing when it is ending already.
     pub fn close(&mut self, code: CloseCode, reason: Cause, now: Time) {
         if self.ending.is_none() {
+            self.settle_heard();
             self.end(Party::Proxy, reason, Pair { client: Life::Due(code), backend: Life::Due(code) }, now);
         }
     }
 
     /// A frame of ours that goes to `to` now, behind all that is pending there. At most one at a time is due.
+    #[inline]
     pub fn poll_transmit(
         &mut self,
         to: Side,
@@ -271,13 +346,18 @@ impl Tunnel {
         random: &mut impl FnMut() -> [u8; 12],
     ) -> Option<OwnFrame> {
         match self.ends[to].life {
-            Life::Open if self.ends[to].pinger.due => {}
-            Life::Due(_) => {}
-            _ => return None,
+            Life::Open if self.ends[to].pinger.due => self.transmit(to, now, random),
+            Life::Due(_) => self.transmit(to, now, random),
+            _ => None,
         }
+    }
+
+    #[cold]
+    fn transmit(&mut self, to: Side, now: Time, random: &mut impl FnMut() -> [u8; 12]) -> Option<OwnFrame> {
         if !self.ends[to.other()].scanner.at_boundary() {
             return None;
         }
+        self.settle_heard();
         match self.ends[to].life {
             Life::Due(code) => Some(self.send_close(to, code, now, random)),
             _ if self.is_blocked() => None,
@@ -290,7 +370,9 @@ impl Tunnel {
     /// Reading moves it later or leaves it, unless the tunnel [begins to end](Tunnel::is_ending) by what was read. So
     /// a driver need not arm its clock anew for every read: it may fire early and ask again.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.timers.next()
+        let mut timers = self.timers.clone();
+        self.heard_by(&mut timers);
+        timers.next()
     }
 
     /// The end of the tunnel is decided, though Close frames may still be under way.
@@ -315,7 +397,7 @@ impl Tunnel {
     /// How it ended, once both sides are [`SideState::Finish`] or [`SideState::Drop`].
     pub fn outcome(&self) -> Option<&Outcome> {
         let done = Side::BOTH.iter().all(|&side| self.ends[side].life.is_done());
-        self.ending.as_ref().filter(|_| done)
+        self.ending.as_deref().filter(|_| done)
     }
 
     /// What was counted so far.
@@ -323,7 +405,7 @@ impl Tunnel {
         &self.stats
     }
 
-    /// The options it was started with, the ping timeout capped.
+    /// The options it was started with.
     pub fn options(&self) -> &Options {
         &self.options
     }
@@ -337,5 +419,16 @@ impl Tunnel {
     /// The tunnel that was saved. `now` may count from another origin, one that lies before the tunnel's last ping.
     pub fn restore(bytes: &[u8], now: Time) -> Result<Tunnel, RestoreError> {
         save::restore(bytes, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every open connection costs this much.
+    #[test]
+    fn a_tunnel_is_small() {
+        assert!(size_of::<Tunnel>() <= 288, "{} bytes", size_of::<Tunnel>());
     }
 }

@@ -139,7 +139,7 @@ fn a_saved_tunnel_goes_on_in_another_process() {
     world.pass(4 * SECOND);
     world.read(Backend, &pong(Backend, &ping));
     assert!(world.seen(Client).len() == 1); // its ping from before, nothing else
-    assert_eq!(world.tunnel.stats().backend.rtt.last, 9 * SECOND);
+    assert_eq!(u64::from(world.tunnel.stats().backend.rtt.last), 9 * SECOND);
     // An origin that lies after the last ping shortens that one round trip and nothing else.
     let mut tunnel = Tunnel::restore(&saved, Time(0)).unwrap();
     assert_eq!(tunnel.poll_timeout(), Some(Time(5 * SECOND)));

@@ -7,6 +7,7 @@ mod support;
 use std::collections::VecDeque;
 
 use longwire_wire::frame::{Header, MAX_HEADER, OpCode, apply_mask};
+use longwire_wire::scanner::{Rules, Run, Scanner, Step};
 use longwire_wire::*;
 use support::*;
 
@@ -255,4 +256,101 @@ fn assert_well_formed(wire: &[u8], ours: Option<u16>, to: Side) {
     if let Some(code) = ours {
         assert_eq!(closes[0].close().map(|close| close.0), Some(code));
     }
+}
+
+/// One frame at a time, and without the short way for many.
+fn steps(scanner: &mut Scanner, rules: &Rules, input: &[u8]) -> (Vec<Step>, u64) {
+    let (mut at, mut told, mut messages) = (0, Vec::new(), 0);
+    while at < input.len() && !scanner.is_over() {
+        let step = scanner.step(&input[at..], rules, [Some(PAYLOAD), None]);
+        at += match &step {
+            Step::Forward { take, header, .. } => {
+                messages += u64::from(header.is_some_and(|header| header.fin && !header.opcode.is_control()));
+                *take
+            }
+            Step::Pong { take, .. } => *take,
+            Step::Hold | Step::Fault(_) => input.len() - at,
+        };
+        told.push(step);
+    }
+    (told, messages)
+}
+
+const PAYLOAD: [u8; 8] = *b"longwire";
+
+/// Frames as an end may send them, sometimes broken.
+fn stream(rng: &mut fastrand::Rng, from: Side) -> Vec<u8> {
+    let mut end = End::new(from, true);
+    for _ in 0..rng.usize(1..12) {
+        end.speak(rng, &[PAYLOAD]);
+        if rng.u8(..8) == 0 {
+            end.pending.extend(pong(from, &PAYLOAD));
+        }
+    }
+    if rng.u8(..8) == 0 {
+        end.pending.extend(close(from, 1000));
+    }
+    let mut bytes: Vec<u8> = end.pending.into();
+    if rng.bool() {
+        let place = rng.usize(..bytes.len());
+        bytes[place] ^= 1 << rng.u8(..8);
+    }
+    bytes
+}
+
+#[test]
+fn many_frames_pass_as_one_by_one() {
+    with_seeds(3000, |mut rng| {
+        let from = Side::BOTH[rng.usize(..2)];
+        let max_message = rng.bool().then(|| [130, 1000, 90_000][rng.usize(..3)]);
+        let rules = Rules { from, rsv: rng.u8(..8), max_message };
+        let bytes = stream(&mut rng, from);
+        let (mut short, mut long) = (Scanner::default(), Scanner::default());
+        let mut rest = &bytes[..];
+        while !rest.is_empty() && !short.is_over() {
+            let scale = [4, 20, 1_000, 200_000][rng.usize(..4)];
+            let frame = Header::parse(rest).ok().flatten().map(|(header, size)| size + header.len as usize);
+            // Now and then exactly one frame, as most reads are.
+            let take = frame.filter(|_| rng.bool()).unwrap_or(rng.usize(1..=scale)).min(rest.len());
+            let (input, more) = rest.split_at(take);
+            rest = more;
+            let (before, one) = (short.clone(), short.is_one_message(input, &rules));
+            let run = short.run(input, &rules);
+            if one {
+                assert_eq!((run, &short), (Run { take: input.len(), messages: 1 }, &before));
+            } else if let Ok(Some((header, size))) = Header::parse(input) {
+                let short_message =
+                    header.fin && header.len < 126 && size + header.len as usize == input.len();
+                assert!(!short_message || run.messages == 0 || before != short || !before.at_boundary());
+            }
+            let (told, messages) = steps(&mut long, &rules, &input[..run.take]);
+            let goes_on = |step: &Step| matches!(step, Step::Forward { held, .. } if held.is_empty());
+            assert!(told.iter().all(goes_on), "{told:?}");
+            assert_eq!((messages, &short), (run.messages, &long));
+            // What stands behind a run is told alike, and is not for a run.
+            let behind = &input[run.take..];
+            let first = steps(&mut short.clone(), &rules, behind).0.into_iter().next();
+            if let Some(Step::Forward { held, header, .. }) = first
+                && held.is_empty()
+                && let Some(header) = header.filter(|header| !header.opcode.is_control())
+            {
+                assert!(header.len > 65_535 || (126..128).contains(&header.len), "{header:?} stopped a run");
+            }
+            assert_eq!(steps(&mut short, &rules, behind), steps(&mut long, &rules, behind));
+            assert_eq!(short, long);
+        }
+    });
+}
+
+/// A tunnel that an earlier version saved.
+#[test]
+fn version_1_is_read() {
+    let mut world = acquainted(options());
+    world.pass(SECOND);
+    world.read(Side::Client, &text(Side::Client, "hello")[..3]);
+    let saved = world.tunnel.save(world.now);
+    let [2, body @ .., 0, 0] = &saved[..] else { panic!("version 2 ends with when each end was heard") };
+    let old = [&[1], body].concat();
+    assert_eq!(Tunnel::restore(&old, world.now), Ok(world.tunnel));
+    assert_eq!(Tunnel::restore(&[3], world.now), Err(RestoreError::Version(3)));
 }
