@@ -2,12 +2,12 @@
 //! pump is built, so nothing is looked up while it runs.
 
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Token};
+use rustix::net::{RecvFlags, SendFlags, Shutdown};
 
 use crate::clock;
 
@@ -68,7 +68,7 @@ impl Epoll {
 }
 
 impl Kernel for Epoll {
-    type Fd = socket2::Socket;
+    type Fd = Bare;
     type Waker = mio::Waker;
 
     fn now_us(&self) -> u64 {
@@ -101,9 +101,43 @@ impl Kernel for Epoll {
     }
 }
 
-impl Fd for socket2::Socket {
+/// A socket whose calls go to the kernel directly: libc's are points where a thread can be cancelled, and that costs
+/// more than all else in user space that a message needs.
+#[derive(Debug)]
+pub struct Bare(OwnedFd);
+
+impl From<socket2::Socket> for Bare {
+    fn from(socket: socket2::Socket) -> Bare {
+        Bare(socket.into())
+    }
+}
+
+impl AsRawFd for Bare {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl Read for Bare {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (count, _) = rustix::net::recv(&self.0, buffer, RecvFlags::empty())?;
+        Ok(count)
+    }
+}
+
+impl Write for Bare {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::net::send(&self.0, bytes, SendFlags::NOSIGNAL)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Fd for Bare {
     fn shut_write(&self) -> io::Result<()> {
-        self.shutdown(Shutdown::Write)
+        Ok(rustix::net::shutdown(&self.0, Shutdown::Write)?)
     }
 }
 

@@ -7,12 +7,12 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::kernel::{Edge, Fd};
+use super::kernel::{Bare, Edge, Fd};
 use super::{Secure, Socket};
 
 /// A connection to one end of a tunnel.
 #[derive(Debug)]
-pub enum Line<F = socket2::Socket> {
+pub enum Line<F = Bare> {
     /// A bare socket.
     Plain(Socket<F>),
     /// One with TLS.
@@ -21,6 +21,7 @@ pub enum Line<F = socket2::Socket> {
 
 impl<F: Fd> Line<F> {
     /// Whether reading is worth a try.
+    #[inline]
     pub(super) fn is_readable(&self) -> bool {
         match self {
             Line::Plain(socket) => socket.is_readable(),
@@ -47,6 +48,7 @@ impl<F: Fd> AsRawFd for Line<F> {
 }
 
 impl<F: Fd> AsyncRead for Line<F> {
+    #[inline(always)]
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Line::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
@@ -56,6 +58,7 @@ impl<F: Fd> AsyncRead for Line<F> {
 }
 
 impl<F: Fd> AsyncWrite for Line<F> {
+    #[inline(always)]
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Line::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
@@ -63,6 +66,7 @@ impl<F: Fd> AsyncWrite for Line<F> {
         }
     }
 
+    #[inline]
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Line::Plain(socket) => Pin::new(socket).poll_flush(cx),
@@ -70,6 +74,7 @@ impl<F: Fd> AsyncWrite for Line<F> {
         }
     }
 
+    #[inline]
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Line::Plain(socket) => Pin::new(socket).poll_shutdown(cx),

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Socket;
-use super::kernel::Fd;
+use super::kernel::{Bare, Fd};
 use crate::tls::{Extracted, Fault, MAX_RECORD, Opener, Sealer, whole_record};
 
 /// Data taken by one write; more would only wait here.
@@ -21,7 +21,7 @@ thread_local! {
 
 /// A TLS connection after its handshake. It reads into buffers that can hold a whole record.
 #[derive(Debug)]
-pub struct Secure<F = socket2::Socket> {
+pub struct Secure<F = Bare> {
     pub(super) socket: Socket<F>,
     opener: Opener,
     sealer: Sealer,
@@ -37,7 +37,7 @@ impl Secure {
     /// Takes over a connection; gives the data that were decrypted before.
     pub fn new(taken: Extracted) -> io::Result<(Secure, Vec<u8>)> {
         let Extracted { socket, opener, sealer, data, received, unsent, ended } = taken;
-        let socket = Socket::new(socket.into_socket()?);
+        let socket = Socket::new(socket.into_socket()?.into());
         let end = ended.then_some(Ok(()));
         Ok((Secure { socket, opener, sealer, received, unsent, end }, data))
     }

@@ -7,12 +7,12 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::kernel::{Edge, Fd};
+use super::kernel::{Bare, Edge, Fd};
 
 /// A non-blocking stream socket. It implements tokio's traits so that the same code drives it and async streams; it
 /// never wakes anybody: events come from the pump's epoll.
 #[derive(Debug)]
-pub struct Socket<F = socket2::Socket> {
+pub struct Socket<F = Bare> {
     inner: F,
     readable: bool,
     writable: bool,
@@ -27,6 +27,7 @@ impl<F> Socket<F> {
     }
 
     /// Whether there may be something to read.
+    #[inline]
     pub(super) fn is_readable(&self) -> bool {
         self.readable
     }
@@ -57,6 +58,7 @@ fn attempt(mut work: impl FnMut() -> io::Result<usize>) -> Option<io::Result<usi
 }
 
 impl<F: Fd> AsyncRead for Socket<F> {
+    #[inline(always)]
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !this.readable {
@@ -81,6 +83,7 @@ impl<F: Fd> AsyncRead for Socket<F> {
 }
 
 impl<F: Fd> AsyncWrite for Socket<F> {
+    #[inline(always)]
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if !this.writable {
@@ -95,10 +98,12 @@ impl<F: Fd> AsyncWrite for Socket<F> {
         }
     }
 
+    #[inline]
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.inner.shut_write() {
             Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
