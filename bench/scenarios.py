@@ -8,8 +8,9 @@ import time
 
 import peers
 import procs
+import worst
 
-NAMES = ["idle", "echo", "rate", "burst", "broadcast", "handshakes", "instructions"]
+NAMES = ["idle", "echo", "rate", "burst", "broadcast", "handshakes", "worst", "instructions"]
 SIZES = {"64": "64 B", "1024": "1 KB", "16384": "16 KB", "262144": "256 KB"}
 # Programs that valgrind runs; Go's runtime and Envoy are not worth the wait.
 COUNTABLE = ["longwire", "nginx", "haproxy"]
@@ -67,6 +68,7 @@ class Bench:
             "burst": self.burst,
             "broadcast": self.broadcast,
             "handshakes": self.handshakes,
+            "worst": self.worst,
         }
 
     def guard(self, name, work, *args):
@@ -167,6 +169,20 @@ class Bench:
             if kind == "tls resumed" and result["resumed"] < result["count"] * 0.9:
                 self.problems.append(f"{peer.name}: only {result['resumed']} of {result['count']} sessions resumed")
             yield f"handshakes per CPU second, {kind}", 1e6 / cost
+
+    def worst(self, peer, leg):
+        """What a byte costs of the streams that looking at frames makes dearest."""
+        if leg != "plain":
+            return
+        port = int(peer.url[leg].rsplit(":", 1)[1].strip("/"))
+        links = [worst.connect(port) for _ in range(50)]
+        for what, send, count in (("frames", worst.tiny_frames, 4_000_000), ("reads", worst.tiny_reads, 20_000)):
+            send(links, count // 20)
+            counters = procs.Counters(peer.pid, False, self.folder)
+            count = send(links, count // 4 if self.quick else count)
+            yield f"worst: {what} of 1 byte, CPU ns a byte", counters.end(count)["CPU us"] * 1000
+        for link in links:
+            link.close()
 
     def instructions(self, name, leg):
         """User instructions of one message, counted by valgrind where the machine has no counters of its own."""

@@ -160,7 +160,7 @@ impl Tunnel {
     /// `bytes` were read from `from`. Fills `plan` with what is to be written to the other end, in order.
     ///
     /// `random` gives the payload of a ping and a mask; it is called only when a frame of ours goes out.
-    #[inline]
+    #[inline(always)]
     pub fn handle_read(
         &mut self,
         from: Side,

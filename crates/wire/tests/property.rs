@@ -342,6 +342,48 @@ fn many_frames_pass_as_one_by_one() {
     });
 }
 
+/// Reads that end with frames take the short ways, single bytes take none: it must not show.
+#[test]
+fn how_a_stream_is_cut_changes_nothing() {
+    with_seeds(60, |mut rng| {
+        let from = Side::BOTH[rng.usize(..2)];
+        let max_message = rng.bool().then_some(90_000);
+        let mut worlds = [0, 1].map(|_| World::new(Options { rsv: 0b100, max_message, ..options() }));
+        for _ in 0..rng.usize(1..4) {
+            let bytes = stream(&mut rng, from);
+            let cuts = [true, false].map(|whole| cut(&bytes, whole));
+            let wait = rng.u64(..40 * SECOND);
+            for (world, cuts) in worlds.iter_mut().zip(cuts) {
+                cuts.iter().for_each(|piece| world.read(from, piece));
+                world.pass(wait);
+            }
+            let [short, long] = &worlds;
+            assert_eq!(short.wire, long.wire);
+            let [mut few, mut many] = [short, long].map(|world| *world.tunnel.stats());
+            if short.tunnel.is_ending() {
+                // What is read behind the end is not counted, and of a large read that is less.
+                (few[from].bytes, many[from].bytes) = (0, 0);
+            }
+            assert_eq!(few, many);
+            assert_eq!(short.tunnel.poll_timeout(), long.tunnel.poll_timeout());
+            assert_eq!(short.tunnel.is_ending(), long.tunnel.is_ending());
+        }
+    });
+}
+
+/// Into frames, as far as they are frames, or into bytes.
+fn cut(mut bytes: &[u8], whole: bool) -> Vec<&[u8]> {
+    let mut pieces = Vec::new();
+    while !bytes.is_empty() {
+        let frame = Header::parse(bytes).ok().flatten().map(|(header, size)| size + header.len as usize);
+        let take = if whole { frame.unwrap_or(bytes.len()).min(bytes.len()) } else { 1 };
+        let (piece, rest) = bytes.split_at(take);
+        pieces.push(piece);
+        bytes = rest;
+    }
+    pieces
+}
+
 /// A tunnel that an earlier version saved.
 #[test]
 fn version_1_is_read() {

@@ -113,6 +113,7 @@ impl<K: Kernel> Thread<K> {
     }
 
     /// An event for a socket: token is slot and side.
+    #[inline(always)]
     fn note(&mut self, token: usize, edge: Edge) {
         let (slot, side) = (token / 2, Side::BOTH[token % 2]);
         if let Some(found) = self.slots.get_mut(slot) {
