@@ -9,6 +9,7 @@ use longwire_conf::{Input, Loaded, Severity};
 
 use crate::demo::Backend;
 use crate::lifecycle::{Outcome, Signal, Startup, check, load, read_pid, run, send, show};
+use crate::net::Endpoint;
 use crate::tunnel::Tunnels;
 
 const HELP: &str = "\
@@ -100,19 +101,18 @@ fn dispatch(args: &Args) -> Result<Outcome, String> {
         eprintln!("longwire version: longwire/{}", env!("CARGO_PKG_VERSION"));
         return Ok(Outcome::Done);
     }
-    let tunnels = Arc::new(Tunnels::default());
     match (&args.file, &args.to) {
         (Some(_), Some(_)) => Err("-c and --to exclude each other".into()),
-        (Some(file), None) => with_file(args, file, tunnels),
-        (None, Some(to)) => without_file(args, to, tunnels),
+        (Some(file), None) => with_file(args, file),
+        (None, Some(to)) => without_file(args, to),
         (None, None) if args.test || args.signal.is_some() || args.globals.is_some() => {
             Err("no configuration file: name it with -c FILE".into())
         }
-        (None, None) => demonstrate(args, tunnels),
+        (None, None) => demonstrate(args),
     }
 }
 
-fn with_file(args: &Args, file: &Path, tunnels: Arc<Tunnels>) -> Result<Outcome, String> {
+fn with_file(args: &Args, file: &Path) -> Result<Outcome, String> {
     if args.listen.is_some() {
         return Err("--listen goes with --to or the demonstration; a file has its \"listen\"".into());
     }
@@ -126,7 +126,7 @@ fn with_file(args: &Args, file: &Path, tunnels: Arc<Tunnels>) -> Result<Outcome,
         record(&prefix.join(log), &loaded);
     }
     if !args.test {
-        return Ok(run(Startup { loaded, tunnels, ready: Box::new(|_| {}) }));
+        return Ok(run(Startup { loaded, ready: Box::new(|_, _| {}) }));
     }
     let shown = file.display();
     let parsed = loaded.config.is_some();
@@ -198,7 +198,7 @@ fn signal(name: &str, loaded: Loaded) -> Result<Outcome, String> {
 }
 
 /// `--to HOST:PORT`.
-fn without_file(args: &Args, to: &str, tunnels: Arc<Tunnels>) -> Result<Outcome, String> {
+fn without_file(args: &Args, to: &str) -> Result<Outcome, String> {
     let listen = args.listen.as_deref().unwrap_or(LISTEN);
     let text = proxy_configuration(to, listen)?;
     let loaded = load_text(&text, "--to", globals(args).as_deref());
@@ -206,12 +206,12 @@ fn without_file(args: &Args, to: &str, tunnels: Arc<Tunnels>) -> Result<Outcome,
         return Ok(check(loaded, args.quiet));
     }
     let to = to.to_owned();
-    let ready = Box::new(move |addresses: &[crate::net::Endpoint]| {
+    let ready = Box::new(move |addresses: &[Endpoint], _: &Arc<Tunnels>| {
         for address in addresses {
             println!("Longwire: http://{address} -> {to}, WebSockets pinged every 30 s at both ends");
         }
     });
-    Ok(run(Startup { loaded, tunnels, ready }))
+    Ok(run(Startup { loaded, ready }))
 }
 
 /// The configuration that `--to` stands for.
@@ -241,21 +241,20 @@ server {{
 }
 
 /// The demonstration.
-fn demonstrate(args: &Args, tunnels: Arc<Tunnels>) -> Result<Outcome, String> {
+fn demonstrate(args: &Args) -> Result<Outcome, String> {
     let listen = args.listen.as_deref().unwrap_or(LISTEN);
     let backend = Backend::bind().map_err(|error| format!("the echo backend cannot be started: {error}"))?;
     let text = backend.configuration(listen);
     let loaded = load_text(&text, "demonstration", globals(args).as_deref());
-    let table = tunnels.clone();
-    let ready = Box::new(move |addresses: &[crate::net::Endpoint]| {
-        if let Err(error) = backend.serve(table) {
+    let ready = Box::new(move |addresses: &[Endpoint], tunnels: &Arc<Tunnels>| {
+        if let Err(error) = backend.serve(tunnels.clone()) {
             eprintln!("longwire: the echo backend cannot be started: {error}");
         }
         for address in addresses {
             println!("{}", introduction(&address.to_string(), &text));
         }
     });
-    Ok(run(Startup { loaded, tunnels, ready }))
+    Ok(run(Startup { loaded, ready }))
 }
 
 fn introduction(address: &str, configuration: &str) -> String {

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use longwire::clock;
-use longwire::tunnel::{Ends, Live, Report, Tunnels, relay};
+use longwire::route::facts::Peer;
+use longwire::tunnel::{About, Ends, Live, Report, relay};
 use longwire_wire::frame::{Header, OpCode};
 use longwire_wire::*;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -181,14 +182,15 @@ fuzz_target!(|input: &[u8]| {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let report = runtime.block_on(async {
-        let entry = Arc::new(Tunnels::default()).enter(1, 0);
+        let client = Peer::Unix(String::new());
+        let live = Live::new(About { id: 1, client, opened_us: 0, place: Arc::default(), tls: [None; 2] });
         let early = Pair { client: early.client.into(), backend: early.backend.into() };
         let tunnel = Tunnel::new(options, Time(clock::now_us()));
-        let mut relay = std::pin::pin!(relay(tunnel, Ends { streams, early }, &entry.live));
+        let mut relay = std::pin::pin!(relay(tunnel, Ends { streams, early }, &live));
         let disturbed = timeout(Duration::from_secs(100_000), async {
             tokio::select! {
                 report = &mut relay => return report,
-                () = disturb(&entry.live, close_ms, leaps) => {}
+                () = disturb(&live, close_ms, leaps) => {}
             }
             relay.await
         });

@@ -17,7 +17,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::tunnel::Tunnels;
+use crate::tunnel::{Row, Tunnels};
 
 const PAGE: &str = include_str!("page.html");
 /// Longest message that is echoed, in bytes.
@@ -92,26 +92,35 @@ async fn answer(request: Request<Incoming>, tunnels: Arc<Tunnels>) -> Result<Ans
         (&Method::GET | &Method::HEAD, "/") => {
             Response::builder().header(header::CONTENT_TYPE, "text/html; charset=utf-8").body(PAGE.into())
         }
-        (&Method::GET, "/tunnel") => tunnel(request.uri().query().unwrap_or_default(), &tunnels),
+        (&Method::GET, "/tunnel") => {
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            tunnel(&query, &tunnels).await
+        }
         (_, "/ws/") => upgrade(request),
         _ => Response::builder().status(StatusCode::NOT_FOUND).body("nothing here\n".into()),
     }
 }
 
 /// `/tunnel?connection=N`: what the proxy knows of a tunnel.
-fn tunnel(query: &str, tunnels: &Tunnels) -> Result<Answer, http::Error> {
-    let connection = query.strip_prefix("connection=").and_then(|n| n.parse().ok());
-    let Some(live) = connection.and_then(|connection| tunnels.find(connection)) else {
+async fn tunnel(query: &str, tunnels: &Tunnels) -> Result<Answer, http::Error> {
+    let found = match query.strip_prefix("connection=").and_then(|n| n.parse().ok()) {
+        Some(connection) => tunnels.find(connection).await,
+        None => None,
+    };
+    let Some(Row { about, stats, .. }) = found else {
         return Response::builder().status(StatusCode::NOT_FOUND).body("no such tunnel\n".into());
     };
-    let rtt = |side| live.rtt_us(side).map_or("null".to_owned(), |rtt| rtt.to_string());
+    let rtt = |side: Side| match stats[side].rtt {
+        rtt if rtt.count == 0 => "null".to_owned(),
+        rtt => rtt.last.to_string(),
+    };
     let body = format!(
         "{{\"connection\":{},\"client_rtt_us\":{},\"backend_rtt_us\":{},\"client_pings\":{},\"opened_ms\":{}}}\n",
-        live.connection,
+        about.id,
         rtt(Side::Client),
         rtt(Side::Backend),
-        live.pings(Side::Client),
-        live.opened_us / 1000,
+        stats.client.pings,
+        about.opened_us / 1000,
     );
     Response::builder().header(header::CONTENT_TYPE, "application/json").body(body.into())
 }

@@ -1,132 +1,202 @@
-//! What is kept of a request while its tunnel is open: little, for there may be many. The lines of its end are text
-//! already, but for what only the end decides.
+//! What is kept of a request while its tunnel is open: little, for there may be many. The lines of its end are made
+//! of its texts, which stand in one allocation.
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use longwire_conf::model::{Level, Settings};
 use longwire_wire::{Cause, Party, Side};
 
 use super::Service;
 use super::journal::Journal;
 use crate::clock;
-use crate::log::{Context, Draft, Frozen};
+use crate::log::{Context, Pieces, Reader};
 use crate::route::facts::{ConnectionFacts, Course, Facts, Outcome, Peer, Try, TunnelFacts};
-use crate::tunnel::Report;
+use crate::tunnel::{About, Keeper, Place, Report};
+
+/// Headers that the error log names, the request's own.
+const NAMED: [HeaderName; 2] = [header::HOST, header::REFERER];
 
 /// The end of a tunnel's story, to be told.
 pub(super) struct Epilogue {
     service: Arc<Service>,
     settings: Arc<Settings>,
-    context: Frozen,
-    drafts: Box<[Draft]>,
+    place: Arc<Place>,
+    /// Method and target of the request, the URL at the backend, [`NAMED`] headers; then what the access log keeps.
+    texts: Box<[u8]>,
     /// Only where a line asks for them.
-    tries: Box<[Try]>,
+    tries: Option<Box<[Try]>>,
+    client: Peer,
+    serial: u64,
     accepted_us: u64,
     started_us: u64,
-    started_unix_us: u64,
+    opened_us: u64,
     request_length: u64,
     /// Bytes of the 101.
     head_sent: u64,
-    opened_us: u64,
+    tls: [Option<&'static str>; 2],
 }
 
 impl Epilogue {
     /// Keeps of a journal what the end will need; `opened_us`: when the tunnel opened.
-    pub(super) fn new(journal: Journal, opened_us: u64) -> Epilogue {
+    pub(super) fn new(
+        journal: Journal,
+        place: Arc<Place>,
+        tls: [Option<&'static str>; 2],
+        opened_us: u64,
+    ) -> Epilogue {
         let service = journal.service().clone();
         let head_sent = journal.sent();
         let settings = journal.settings().clone();
         let snapshot = &service.snapshot;
+        let facts = &journal.facts;
+        let mut texts = Pieces::with_capacity(512);
+        texts.push(Some(facts.method.as_bytes()));
+        texts.push(Some(facts.target.as_bytes()));
+        texts.push(shortened(facts, &place));
+        for name in &NAMED {
+            texts.push(facts.headers.get(name).map(HeaderValue::as_bytes));
+        }
         let formats = &snapshot.config.log_formats;
-        let drafts = snapshot.logs.draft(&settings.access_log, formats, &snapshot.scope(&journal.facts));
-        let context = Context::request(&journal.facts).freeze();
+        let asked = snapshot.logs.keep(&settings.access_log, formats, &snapshot.scope(facts), &mut texts);
         let facts = journal.facts;
-        let asked = drafts.iter().any(Draft::asks_backends);
-        let tries = if asked { facts.outcome.tries } else { Vec::new() };
         Epilogue {
-            context,
-            drafts,
-            tries: tries.into(),
+            texts: texts.finish(),
+            tries: asked.then(|| facts.outcome.tries.into()),
+            client: facts.connection.remote.clone(),
+            serial: facts.connection.serial,
             accepted_us: facts.connection.accepted_us,
             started_us: facts.started_us,
-            started_unix_us: facts.started_unix_us,
+            opened_us,
             request_length: facts.request_length,
             head_sent,
-            opened_us,
             service,
             settings,
+            place,
+            tls,
         }
     }
 
     /// Writes to the error log.
     pub(super) fn log(&self, level: Level, message: std::fmt::Arguments<'_>) {
         let logs = &self.service.snapshot.logs;
-        logs.error(&self.settings.error_log, level, &Context::frozen(&self.context), message);
+        if logs.enabled(&self.settings.error_log, level) {
+            let facts = self.facts(&mut Reader(&self.texts));
+            logs.error(&self.settings.error_log, level, &Context::request(&facts), message);
+        }
     }
 
     /// Writes the lines of the end.
-    pub(super) fn write(self, report: &Report) {
-        let duration_us = clock::now_us() - self.opened_us;
-        let told = Told { report, duration_us, settings: &self.settings };
-        self.log(level_of(report), format_args!("{told}"));
-        let Epilogue { service, settings, drafts, .. } = &self;
-        let facts = self.facts(report, duration_us);
-        let snapshot = &service.snapshot;
+    pub(super) fn write(&self, report: &Report) {
+        let now_us = clock::now_us();
+        let told = Told { report, duration_us: now_us - self.opened_us, settings: &self.settings };
+        let snapshot = &self.service.snapshot;
+        let (level, logs) = (level_of(report), &snapshot.logs);
+        if self.settings.access_log.is_empty() && !logs.enabled(&self.settings.error_log, level) {
+            return;
+        }
+        let mut rest = Reader(&self.texts);
+        let mut facts = self.facts(&mut rest);
+        logs.error(&self.settings.error_log, level, &Context::request(&facts), format_args!("{told}"));
+        facts.request_length += report.stats.client.bytes;
+        facts.outcome = self.outcome(report, now_us);
         let formats = &snapshot.config.log_formats;
-        snapshot.logs.complete(drafts, &settings.access_log, formats, &snapshot.scope(&facts));
+        logs.complete(&self.settings.access_log, formats, &snapshot.scope(&facts), rest);
     }
 
-    /// Facts for what the drafts left open.
-    fn facts(&self, report: &Report, duration_us: u64) -> Facts {
+    /// What is left of the request's facts. `rest` is left behind them.
+    fn facts(&self, rest: &mut Reader<'_>) -> Facts {
+        let text = |piece: Option<&[u8]>| String::from_utf8_lossy(piece.unwrap_or_default()).into_owned();
+        let (method, target) = (text(rest.text()), text(rest.text()));
+        let url = |path: &str| format!("{}://{}{path}", self.place.scheme(), self.place.backend);
+        let upstream = rest.text().map_or_else(|| url(&target), |url| text(Some(url)));
+        let mut headers = HeaderMap::new();
+        for name in NAMED {
+            if let Some(value) = rest.text().and_then(|value| HeaderValue::from_bytes(value).ok()) {
+                headers.insert(name, value);
+            }
+        }
+        Facts {
+            connection: Arc::new(ConnectionFacts {
+                announced: None,
+                serial: self.serial,
+                remote: self.client.clone(),
+                local: Peer::Unix(String::new()),
+                accepted_us: self.accepted_us,
+                tls: None,
+            }),
+            number: 0,
+            method,
+            target,
+            minor_version: 1,
+            headers,
+            uri: String::new(),
+            args: String::new(),
+            course: Course::default(),
+            host: String::new(),
+            server_name: self.place.server.clone(),
+            captures: Vec::new(),
+            named: Vec::new(),
+            request_id: String::new(),
+            started_us: self.started_us,
+            started_unix_us: clock::unix_us().saturating_sub(clock::now_us() - self.started_us),
+            request_length: self.request_length,
+            proxy_host: String::new(),
+            proxy_port: String::new(),
+            upstream,
+            outcome: Outcome::default(),
+        }
+    }
+
+    /// What came of it.
+    fn outcome(&self, report: &Report, now_us: u64) -> Outcome {
         let stats = &report.stats;
-        let mut tries = self.tries.to_vec();
+        let duration_us = now_us - self.opened_us;
+        let mut tries = self.tries.as_deref().unwrap_or_default().to_vec();
         if let Some(last) = tries.last_mut() {
             last.response_us = Some(duration_us);
             last.response_length = stats.backend.bytes;
             last.received = stats.backend.bytes;
             last.sent = stats.client.bytes;
         }
-        Facts {
-            connection: Arc::new(ConnectionFacts {
-                announced: None,
-                serial: 0,
-                remote: Peer::Unix(String::new()),
-                local: Peer::Unix(String::new()),
-                accepted_us: self.accepted_us,
-                tls: None,
-            }),
-            number: 0,
-            method: String::new(),
-            target: String::new(),
-            minor_version: 1,
-            headers: HeaderMap::new(),
-            uri: String::new(),
-            args: String::new(),
-            course: Course::default(),
-            host: String::new(),
-            server_name: String::new(),
-            captures: Vec::new(),
-            named: Vec::new(),
-            request_id: String::new(),
-            started_us: self.started_us,
-            started_unix_us: self.started_unix_us,
-            request_length: self.request_length + stats.client.bytes,
-            proxy_host: String::new(),
-            proxy_port: String::new(),
-            upstream: String::new(),
-            outcome: Outcome {
-                status: 101,
-                bytes_sent: self.head_sent + stats.backend.bytes,
-                body_bytes_sent: stats.backend.bytes,
-                completed: true,
-                now_us: clock::now_us(),
-                tries,
-                tunnel: Some(facts_of(report, duration_us)),
-                ..Outcome::default()
-            },
+        Outcome {
+            status: 101,
+            bytes_sent: self.head_sent + stats.backend.bytes,
+            body_bytes_sent: stats.backend.bytes,
+            completed: true,
+            now_us,
+            tries,
+            tunnel: Some(facts_of(report, duration_us)),
+            ..Outcome::default()
         }
     }
+}
+
+impl Keeper for Epilogue {
+    fn id(&self) -> u64 {
+        self.serial
+    }
+
+    fn about(&self) -> About {
+        About {
+            id: self.serial,
+            client: self.client.clone(),
+            opened_us: self.opened_us,
+            place: self.place.clone(),
+            tls: self.tls,
+        }
+    }
+
+    fn ended(self: Box<Self>, report: &Report) {
+        self.write(report);
+    }
+}
+
+/// The URL at the backend; `None` when place and target say the same.
+fn shortened<'a>(facts: &'a Facts, place: &Place) -> Option<&'a [u8]> {
+    let rest = facts.upstream.strip_prefix(place.scheme());
+    let rest = rest.and_then(|rest| rest.strip_prefix("://")?.strip_prefix(&place.backend));
+    (rest != Some(&facts.target)).then_some(facts.upstream.as_bytes())
 }
 
 /// nginx logs at `error` what ended at the backend or by a timer, and at `info` what the client did.

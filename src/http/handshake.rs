@@ -1,5 +1,6 @@
 //! The WebSocket side of an exchange: the request checked, the answer checked, and the tunnel that follows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use super::journal::Journal;
 use crate::clock::{self, micros};
 use crate::route::redirect::client_headers;
 use crate::tls::Conn;
-use crate::tunnel::{Ends, Line, Secure, Socket, relay, shared};
+use crate::tunnel::{Ends, Keeper, Line, Place, Secure, Socket, relay, shared};
 use crate::upstream::Body;
 
 /// A handshake that both sides agreed on.
@@ -28,6 +29,7 @@ pub(super) struct Switch {
     client: OnUpgrade,
     backend: OnUpgrade,
     negotiated: Negotiated,
+    place: Arc<Place>,
 }
 
 fn lookup<'a>(headers: &'a HeaderMap) -> impl Fn(&'static str) -> Vec<&'a [u8]> {
@@ -107,7 +109,8 @@ pub(super) fn conclude(
     *switching.headers_mut() = client_headers(location, pass, &x.scope(), 101, parts.headers);
     *switching.status_mut() = parts.status;
     *switching.extensions_mut() = parts.extensions;
-    Step::Switching(Box::new(Switch { response: switching, client, backend, negotiated }))
+    let place = x.service.places.of(&x.facts, location);
+    Step::Switching(Box::new(Switch { response: switching, client, backend, negotiated, place }))
 }
 
 impl Switch {
@@ -115,11 +118,11 @@ impl Switch {
     pub(super) fn start(self, mut journal: Journal) -> Response<Body> {
         journal.facts.outcome.status = 101;
         journal.facts.outcome.sent = self.response.headers().clone();
-        let Switch { response, client, backend, negotiated } = self;
+        let Switch { response, client, backend, negotiated, place } = self;
         tokio::spawn(async move {
             let patience = journal.settings().send_timeout;
             match streams(client, backend, patience).await {
-                Ok(ends) => run(ends, negotiated, journal).await,
+                Ok(ends) => run(ends, negotiated, place, journal).await,
                 Err(reason) => {
                     journal.log(Level::Error, format_args!("WebSocket handshake failed, {reason}"));
                     journal.write();
@@ -154,7 +157,7 @@ async fn streams(client: OnUpgrade, backend: OnUpgrade, patience: Duration) -> R
     })
 }
 
-async fn run(ends: Ends<Conn>, negotiated: Negotiated, journal: Journal) {
+async fn run(ends: Ends<Conn>, negotiated: Negotiated, place: Arc<Place>, journal: Journal) {
     let settings = journal.settings().clone();
     for conn in [&ends.streams.client, &ends.streams.backend] {
         if let Some(ping) = settings.websocket_ping {
@@ -163,18 +166,16 @@ async fn run(ends: Ends<Conn>, negotiated: Negotiated, journal: Journal) {
         }
     }
     let opened = clock::now_us();
-    let tunnels = journal.service().tunnels.clone();
-    let entry = tunnels.enter(journal.facts.connection.serial, opened);
-    journal
-        .log(Level::Notice, format_args!("tunnel opened to {}{}", server_of(&journal), spoken(&negotiated)));
+    let service = journal.service().clone();
+    let (server, spoken) = (server_of(&journal), spoken(&negotiated));
+    journal.log(Level::Notice, format_args!("tunnel opened to {server}{spoken}"));
     let tunnel = Tunnel::new(shared(options(&settings, negotiated.rsv)), Time(opened));
-    let pumps = journal.service().pumps.clone();
-    let epilogue = Epilogue::new(journal, opened);
+    let tls = [&ends.streams.client, &ends.streams.backend]
+        .map(|conn| conn.session().map(|session| session.protocol));
+    let epilogue = Epilogue::new(journal, place, tls, opened);
     let Some(obstacle) = obstacle(&ends) else {
         match lines(ends) {
-            Ok(ends) => {
-                pumps.place(tunnel, ends, entry, Box::new(move |report| epilogue.write(&report)));
-            }
+            Ok(ends) => service.tunnels.place(tunnel, ends, Box::new(epilogue)),
             // Only when something is not what it was a moment ago.
             Err(error) => {
                 epilogue.log(Level::Alert, format_args!("a connection cannot be taken over: {error}"))
@@ -183,6 +184,7 @@ async fn run(ends: Ends<Conn>, negotiated: Negotiated, journal: Journal) {
         return;
     };
     epilogue.log(Level::Info, format_args!("the tunnel stays with the runtime and costs more: {obstacle}"));
+    let entry = service.tunnels.enter(epilogue.about());
     let report = relay(tunnel, ends, &entry.live).await;
     drop(entry);
     epilogue.write(&report);

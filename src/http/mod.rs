@@ -12,6 +12,7 @@ mod guarded;
 mod handshake;
 mod journal;
 mod phases;
+mod places;
 mod proxy;
 mod rewrite;
 
@@ -22,7 +23,8 @@ pub use connection::serve;
 use tokio::sync::watch;
 
 use crate::snapshot::Snapshot;
-use crate::tunnel::{Pumps, Tunnels};
+use crate::tunnel::Tunnels;
+use places::Places;
 
 /// What serving a request needs: the configuration in force and the tunnels that are open.
 ///
@@ -32,20 +34,15 @@ pub struct Service {
     pub snapshot: Arc<Snapshot>,
     /// Open tunnels.
     pub tunnels: Arc<Tunnels>,
-    /// What drives them.
-    pub pumps: Arc<Pumps>,
+    /// The ways they take.
+    places: Places,
     stop: watch::Receiver<bool>,
 }
 
 impl Service {
     /// Serves by this configuration until `stop` is true.
-    pub fn new(
-        snapshot: Arc<Snapshot>,
-        tunnels: Arc<Tunnels>,
-        pumps: Arc<Pumps>,
-        stop: watch::Receiver<bool>,
-    ) -> Service {
-        Service { snapshot, tunnels, pumps, stop }
+    pub fn new(snapshot: Arc<Snapshot>, tunnels: Arc<Tunnels>, stop: watch::Receiver<bool>) -> Service {
+        Service { snapshot, tunnels, places: Places::default(), stop }
     }
 
     /// Whether answers end their connections.

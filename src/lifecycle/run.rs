@@ -18,7 +18,7 @@ use crate::log::{Context, Logs};
 use crate::net::Endpoint;
 use crate::server::bind_all;
 use crate::snapshot::Snapshot;
-use crate::tunnel::{Pumps, Tunnels};
+use crate::tunnel::Tunnels;
 
 /// After SIGTERM, how long tunnels have for their Close frames.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
@@ -40,14 +40,12 @@ pub enum Outcome {
 pub struct Startup {
     /// The configuration, with what was found in it.
     pub loaded: Loaded,
-    /// The tunnels of the process.
-    pub tunnels: Arc<Tunnels>,
-    /// Called once all sockets are bound, with their addresses.
+    /// Called once all sockets are bound, with their addresses and the table of tunnels.
     pub ready: Ready,
 }
 
 /// What is done when all sockets are bound.
-pub type Ready = Box<dyn FnOnce(&[Endpoint]) + Send>;
+pub type Ready = Box<dyn FnOnce(&[Endpoint], &Arc<Tunnels>) + Send>;
 
 /// `-t`: everything but binding. Says what was found, down to notes unless `quiet`.
 pub fn check(loaded: Loaded, quiet: bool) -> Outcome {
@@ -93,7 +91,7 @@ fn prepare(loaded: Loaded, least: Severity) -> Option<(Snapshot, Sources)> {
 
 /// Serves until a signal ends it.
 pub fn run(startup: Startup) -> Outcome {
-    let Startup { loaded, tunnels, ready } = startup;
+    let Startup { loaded, ready } = startup;
     let Some((snapshot, _)) = prepare(loaded, Severity::Warning) else { return Outcome::Failed };
     let threads = snapshot.config.main.worker_processes;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -108,14 +106,14 @@ pub fn run(startup: Startup) -> Outcome {
         }
     };
     let logs = snapshot.logs.clone();
-    let outcome = runtime.block_on(serve(Arc::new(snapshot), tunnels, ready));
+    let outcome = runtime.block_on(serve(Arc::new(snapshot), ready));
     // What still runs is abandoned: its time was up.
     runtime.shutdown_timeout(Duration::from_millis(100));
     logs.flush();
     outcome
 }
 
-async fn serve(snapshot: Arc<Snapshot>, tunnels: Arc<Tunnels>, ready: Ready) -> Outcome {
+async fn serve(snapshot: Arc<Snapshot>, ready: Ready) -> Outcome {
     let logs = snapshot.logs.clone();
     let say = |level: Level, message: std::fmt::Arguments<'_>| {
         logs.error(&[], level, &Context::default(), message);
@@ -170,8 +168,8 @@ async fn serve(snapshot: Arc<Snapshot>, tunnels: Arc<Tunnels>, ready: Ready) -> 
         }
     };
     let threads = snapshot.config.main.worker_processes.unwrap_or_else(cores);
-    let pumps = match Pumps::start(threads) {
-        Ok(pumps) => Arc::new(pumps),
+    let tunnels = match Tunnels::start(threads) {
+        Ok(tunnels) => Arc::new(tunnels),
         Err(error) => {
             eprintln!("longwire: [emerg] cannot start the pumps: {error}");
             return Outcome::Failed;
@@ -179,11 +177,11 @@ async fn serve(snapshot: Arc<Snapshot>, tunnels: Arc<Tunnels>, ready: Ready) -> 
     };
     let (stop, stopped) = watch::channel(false);
     let addresses = sockets.addresses();
-    sockets.serve(&Arc::new(Service::new(snapshot.clone(), tunnels.clone(), pumps, stopped)));
+    sockets.serve(&Arc::new(Service::new(snapshot.clone(), tunnels.clone(), stopped)));
     for address in &addresses {
         say(Level::Notice, format_args!("listening on {address}"));
     }
-    ready(&addresses);
+    ready(&addresses, &tunnels);
     let patience = loop {
         tokio::select! {
             wish = signals.next() => match wish {

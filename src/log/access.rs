@@ -3,6 +3,7 @@
 use longwire_conf::model::{Escape, LogFormat};
 use longwire_conf::template::{Known, Part, Variable};
 
+use super::pieces::{Pieces, Reader};
 use crate::route::variables::Scope;
 
 /// One line with its end.
@@ -18,62 +19,57 @@ pub(super) fn line(format: &LogFormat, scope: &Scope<'_>) -> Vec<u8> {
     line
 }
 
-/// A line of something that lasts: what is known at its beginning is text already, so that nothing else of it has
-/// to be kept until its end.
-#[derive(Debug)]
-pub struct Draft {
-    /// Index in the list of access logs in force.
-    pub(super) log: usize,
-    /// All that is text.
-    text: Box<[u8]>,
-    /// What is still to come, each with where it stands in the text.
-    late: Box<[(u32, Known)]>,
+/// Keeps of something that lasts what its line will need beside what [`is_told`] at its end: nothing else of it has
+/// to be kept. What depends on maps is taken as it is now.
+pub(super) fn keep(format: &LogFormat, scope: &Scope<'_>, kept: &mut Pieces) {
+    for variable in variables(format).filter(|variable| !is_told(variable)) {
+        kept.push(scope.value(variable).as_deref());
+    }
 }
 
-impl Draft {
-    /// Whether it waits for what backends took and gave.
-    pub fn asks_backends(&self) -> bool {
-        self.late.iter().any(|(_, known)| {
-            matches!(
-                known,
+/// The line at its end.
+pub(super) fn complete(format: &LogFormat, kept: &mut Reader<'_>, scope: &Scope<'_>) -> Vec<u8> {
+    let mut line = Vec::new();
+    for part in &format.template.parts {
+        match part {
+            Part::Text(text) => line.extend_from_slice(text.as_bytes()),
+            Part::Variable(variable) if is_told(variable) => {
+                escape(&mut line, format.escape, scope.value(variable).as_deref());
+            }
+            Part::Variable(_) => escape(&mut line, format.escape, kept.text()),
+        }
+    }
+    line.push(b'\n');
+    line
+}
+
+fn variables(format: &LogFormat) -> impl Iterator<Item = &Variable> {
+    format.template.parts.iter().filter_map(|part| match part {
+        Part::Variable(variable) => Some(variable),
+        Part::Text(_) => None,
+    })
+}
+
+/// Whether it tells what backends took and gave.
+pub(super) fn asks_backends(format: &LogFormat) -> bool {
+    variables(format).any(|variable| {
+        matches!(
+            variable,
+            Variable::Known(
                 Known::UpstreamBytesReceived
                     | Known::UpstreamBytesSent
                     | Known::UpstreamResponseLength
                     | Known::UpstreamResponseTime
             )
-        })
-    }
+        )
+    })
 }
 
-/// Renders a line as far as it is known. What depends on maps is taken as it is now.
-pub(super) fn draft(log: usize, format: &LogFormat, scope: &Scope<'_>) -> Draft {
-    let mut text = Vec::new();
-    let mut late = Vec::new();
-    for part in &format.template.parts {
-        match part {
-            Part::Text(part) => text.extend_from_slice(part.as_bytes()),
-            Part::Variable(Variable::Known(known)) if is_late(*known) => {
-                late.push((text.len() as u32, *known))
-            }
-            Part::Variable(variable) => escape(&mut text, format.escape, scope.value(variable).as_deref()),
-        }
-    }
-    text.push(b'\n');
-    Draft { log, text: text.into(), late: late.into() }
-}
-
-/// Completes a line: `scope` need know no more than what [`is_late`] names.
-pub(super) fn complete(draft: &Draft, format: &LogFormat, scope: &Scope<'_>) -> Vec<u8> {
-    let mut line = Vec::new();
-    let mut done = 0;
-    for (at, known) in &draft.late {
-        let at = *at as usize;
-        line.extend_from_slice(draft.text.get(done..at).unwrap_or_default());
-        escape(&mut line, format.escape, scope.value(&Variable::Known(*known)).as_deref());
-        done = at;
-    }
-    line.extend_from_slice(draft.text.get(done..).unwrap_or_default());
-    line
+/// Whether the facts of the end tell a variable: it is decided then, or kept for the error log anyway.
+fn is_told(variable: &Variable) -> bool {
+    let Variable::Known(known) = variable else { return false };
+    let kept = matches!(known, Known::RemoteAddr | Known::Request | Known::ServerName | Known::Status);
+    kept || is_late(*known)
 }
 
 /// What is known only when a tunnel has ended.
@@ -177,16 +173,38 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_needs_the_end_only_for_what_the_end_decides() {
-        let text = "$remote_addr $uri $status [$time_local] $body_bytes_sent $websocket_reason $args";
+    fn what_is_kept_completes_the_line() {
+        let text = "$remote_addr \"$request\" $status [$time_local] $body_bytes_sent $websocket_reason $args \
+                    $http_user_agent $arg_none $server_name $uri";
         let format = LogFormat { name: "f".to_owned(), escape: Escape::Default, template: template(text) };
         let mut whole = facts("/a?b=c");
+        whole.headers = headers(&[("user-agent", "a\"b")]);
         whole.outcome.status = 101;
-        let draft = with_scope(&whole, &[], |scope| draft(0, &format, scope));
+        let mut kept = Pieces::default();
+        with_scope(&whole, &[], |scope| keep(&format, scope, &mut kept));
+        // All that is left of the request.
         let mut end = facts("/other");
+        end.target.clone_from(&whole.target);
+        end.outcome.status = 101;
         end.outcome.body_bytes_sent = 7;
         whole.outcome.body_bytes_sent = 7;
-        let completed = with_scope(&end, &[], |scope| complete(&draft, &format, scope));
+        let kept = kept.finish();
+        let mut reader = Reader(&kept);
+        let completed = with_scope(&end, &[], |scope| complete(&format, &mut reader, scope));
         assert_eq!(completed, with_scope(&whole, &[], |scope| line(&format, scope)));
+        assert_eq!(reader.number(), None, "all was read");
+    }
+
+    #[test]
+    fn the_combined_format_keeps_little() {
+        let combined = "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \
+                        \"$http_referer\" \"$http_user_agent\"";
+        let format =
+            LogFormat { name: "f".to_owned(), escape: Escape::Default, template: template(combined) };
+        let mut facts = facts("/ws?a");
+        facts.headers = headers(&[("user-agent", "curl/8")]);
+        let mut kept = Pieces::default();
+        with_scope(&facts, &[], |scope| keep(&format, scope, &mut kept));
+        assert_eq!(kept.finish().len(), 3 * 4 + "curl/8".len());
     }
 }

@@ -15,39 +15,17 @@ use crate::route::variables::{address, request_line};
 pub struct Context<'a> {
     connection: Option<&'a ConnectionFacts>,
     request: Option<&'a Facts>,
-    frozen: Option<&'a Frozen>,
-}
-
-/// A context as text, for something that lasts.
-#[derive(Debug)]
-pub struct Frozen {
-    serial: u64,
-    /// What follows the message.
-    tail: Box<str>,
 }
 
 impl<'a> Context<'a> {
     /// About a connection without a request.
     pub fn connection(connection: &'a ConnectionFacts) -> Context<'a> {
-        Context { connection: Some(connection), ..Context::default() }
+        Context { connection: Some(connection), request: None }
     }
 
     /// About a request.
     pub fn request(facts: &'a Facts) -> Context<'a> {
-        Context { connection: Some(&facts.connection), request: Some(facts), ..Context::default() }
-    }
-
-    /// About something whose context was kept as text.
-    pub fn frozen(frozen: &'a Frozen) -> Context<'a> {
-        Context { frozen: Some(frozen), ..Context::default() }
-    }
-
-    /// Keeps this context as text.
-    pub fn freeze(&self) -> Frozen {
-        let mut tail = String::new();
-        // Writing to a string cannot fail.
-        let _ = write_tail(&mut Clean { line: &mut tail, quoted: false }, self);
-        Frozen { serial: self.connection.map_or(0, |connection| connection.serial), tail: tail.into() }
+        Context { connection: Some(&facts.connection), request: Some(facts) }
     }
 }
 
@@ -71,14 +49,10 @@ pub(super) fn line(level: Level, context: &Context<'_>, message: impl Display) -
 }
 
 fn body(line: &mut Clean<'_>, context: &Context<'_>, message: impl Display) -> fmt::Result {
-    let serial = context.connection.map(|connection| connection.serial);
-    if let Some(serial) = serial.or(context.frozen.map(|frozen| frozen.serial)) {
-        write!(line, "*{serial} ")?;
+    if let Some(connection) = context.connection {
+        write!(line, "*{} ", connection.serial)?;
     }
     write!(line, "{message}")?;
-    if let Some(frozen) = context.frozen {
-        line.line.push_str(&frozen.tail);
-    }
     write_tail(line, context)
 }
 
@@ -139,6 +113,14 @@ impl Clean<'_> {
 
 impl Write for Clean<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        // Nearly always: nothing but what can be seen.
+        if text
+            .bytes()
+            .all(|byte| matches!(byte, b' '..=b'~') && !(self.quoted && matches!(byte, b'"' | b'\\')))
+        {
+            self.line.push_str(text);
+            return Ok(());
+        }
         for char in text.chars() {
             match char {
                 '"' | '\\' if self.quoted => write!(self.line, "\\x{:02X}", u32::from(char))?,

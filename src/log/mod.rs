@@ -5,6 +5,7 @@
 
 mod access;
 mod error;
+mod pieces;
 mod writer;
 
 use std::collections::HashMap;
@@ -17,8 +18,8 @@ use longwire_conf::model::{AccessLog, Config, ErrorLog, Level, LogFormat, Server
 
 use crate::route::variables::Scope;
 
-pub use access::Draft;
-pub use error::{Context, Frozen, utc_offset};
+pub use error::{Context, utc_offset};
+pub use pieces::{Pieces, Reader};
 pub use writer::OpenError;
 use writer::{Sink, Writer};
 
@@ -116,23 +117,41 @@ impl Logs {
         }
     }
 
-    /// Prepares the lines of something that lasts; see [`Draft`]. Conditions are decided now.
-    pub fn draft(&self, target: &[AccessLog], formats: &[LogFormat], scope: &Scope<'_>) -> Box<[Draft]> {
-        let wanted = target
-            .iter()
-            .enumerate()
-            .filter(|(_, log)| log.condition.as_ref().is_none_or(|condition| scope.holds(condition)));
-        wanted
-            .filter_map(|(index, log)| Some(access::draft(index, formats.get(log.format)?, scope)))
-            .collect()
+    /// Keeps what the lines of something that lasts will need at its end. Conditions are decided now. True when a line
+    /// tells what backends took and gave.
+    pub fn keep(
+        &self,
+        target: &[AccessLog],
+        formats: &[LogFormat],
+        scope: &Scope<'_>,
+        kept: &mut Pieces,
+    ) -> bool {
+        let mut asks_backends = false;
+        for (index, log) in target.iter().enumerate() {
+            if log.condition.as_ref().is_some_and(|condition| !scope.holds(condition)) {
+                continue;
+            }
+            let (Some(format), Ok(index)) = (formats.get(log.format), u32::try_from(index)) else { continue };
+            kept.push_number(index);
+            access::keep(format, scope, kept);
+            asks_backends |= access::asks_backends(format);
+        }
+        asks_backends
     }
 
-    /// Writes lines that were prepared, with the same target and formats.
-    pub fn complete(&self, drafts: &[Draft], target: &[AccessLog], formats: &[LogFormat], scope: &Scope<'_>) {
-        for draft in drafts {
-            let Some(log) = target.get(draft.log) else { continue };
-            let Some(format) = formats.get(log.format) else { continue };
-            self.write(&Some(log.path.value.clone()), access::complete(draft, format, scope).into());
+    /// Writes the lines of which something was kept, with the same target and formats. `scope` need know no more of
+    /// the request than its first line, its client and its server.
+    pub fn complete(
+        &self,
+        target: &[AccessLog],
+        formats: &[LogFormat],
+        scope: &Scope<'_>,
+        mut kept: Reader<'_>,
+    ) {
+        while let Some(index) = kept.number() {
+            let Some(log) = target.get(index as usize) else { return };
+            let Some(format) = formats.get(log.format) else { return };
+            self.write(&Some(log.path.value.clone()), access::complete(format, &mut kept, scope).into());
         }
     }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use longwire_wire::{Cause, CloseCode, Outcome, Pair, Plan, Side, SideState, Stats, Time, Tunnel};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::table::Wish;
+use super::table::{State, Wish};
 
 /// One read takes at most this much.
 pub(super) const BUFFER: usize = 64 * 1024;
@@ -60,8 +60,6 @@ pub(super) struct Drive<S> {
     pub(super) ends: Pair<End<S>>,
     /// Something is to be written, finished or timed that reading does not bring about: the ends want a look.
     unsettled: bool,
-    /// What others are shown of the tunnel may have changed.
-    news: bool,
     /// When to turn again though nothing came; `u64::MAX` for never.
     due_us: u64,
 }
@@ -144,7 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
     pub(super) fn new(tunnel: Tunnel, ends: Ends<S>) -> Drive<S> {
         let client = End::new(ends.streams.client, ends.early.client);
         let backend = End::new(ends.streams.backend, ends.early.backend);
-        Drive { tunnel, ends: Pair { client, backend }, unsettled: true, news: true, due_us: 0 }
+        Drive { tunnel, ends: Pair { client, backend }, unsettled: true, due_us: 0 }
     }
 
     /// Does what somebody wishes. `now` as in [`Drive::turn`].
@@ -160,14 +158,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         }
     }
 
-    /// What was counted so far, if that is worth a look since the last call: messages alone are not.
-    pub(super) fn news(&mut self) -> Option<&Stats> {
-        std::mem::take(&mut self.news).then(|| self.tunnel.stats())
+    /// What was counted so far.
+    pub(super) fn stats(&self) -> &Stats {
+        self.tunnel.stats()
     }
 
     /// The stream of an end while it is open.
     pub(super) fn stream(&mut self, side: Side) -> Option<&mut S> {
         self.ends[side].stream.as_mut()
+    }
+
+    /// Whether it is open, and if not who ends it and why.
+    pub(super) fn state(&self) -> State {
+        match self.tunnel.ending() {
+            None => State::Open,
+            Some(outcome) => State::Closing { by: outcome.ended_by, cause: outcome.cause },
+        }
     }
 
     /// The streams that are still open.
@@ -220,7 +226,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
             .fold(false, |again, side| self.write(side, now, cx) | self.finish(side, now, cx) | again);
         self.unsettled =
             again || self.tunnel.is_ending() || self.ends.client.waits() || self.ends.backend.waits();
-        self.news = true;
         self.due_us = self.next_due();
         again
     }
@@ -272,8 +277,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
                     let output = if scratch.plan.whole() {
                         input
                     } else {
-                        // Something was held, swallowed or added.
-                        self.news = true;
                         scratch.joined.clear();
                         scratch.plan.segments(input).for_each(|part| scratch.joined.extend_from_slice(part));
                         &scratch.joined

@@ -8,6 +8,6 @@ mod table;
 
 pub use drive::{Ends, Report};
 pub use options::shared;
-pub use pump::{Done, Line, Pumps, Secure, Socket};
+pub use pump::{Line, Secure, Socket};
 pub use relay::relay;
-pub use table::{Entry, Live, Tunnels};
+pub use table::{About, Entry, Keeper, Live, Place, Row, State, Tunnels};

@@ -43,9 +43,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Relay<'a, S> {
             self.drive.obey(wish, now);
         }
         let again = self.drive.turn(now, cx, |_| true) | self.poll_clock(cx);
-        if let Some(stats) = self.drive.news() {
-            self.live.publish(stats);
-        }
+        self.live.publish(self.drive.stats(), self.drive.state());
         match self.drive.report() {
             Some(report) => Poll::Ready(report),
             None => {

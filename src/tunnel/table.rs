@@ -1,35 +1,106 @@
-//! The table of live tunnels: who is connected, how it does, and the way to end it from outside.
+//! The table of live tunnels: who is connected, how each one does, and the way to end it from outside.
+//!
+//! A pump has its tunnels to itself. Whoever wants to know or to change something leaves an [`Errand`] in its inbox, and
+//! the pump runs it between two batches of events, some tunnels at a time. So nothing is published while nobody asks.
+//! What runs as a task of the runtime is rare and stands in a list here.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use longwire_wire::{Cause, CloseCode, Side, Stats};
+use longwire_wire::{Cause, CloseCode, Party, Stats, Tunnel};
+use tokio::sync::oneshot;
 
-/// All tunnels of the process.
-#[derive(Debug, Default)]
+use super::drive::{Ends, Report};
+use super::pump::{Line, Pumps};
+use crate::route::facts::Peer;
+
+/// All tunnels of the process, and the pumps that drive them.
 pub struct Tunnels {
-    inner: Mutex<Inner>,
+    pumps: Pumps,
+    tasks: Arc<Mutex<Tasks>>,
 }
 
-#[derive(Debug, Default)]
-struct Inner {
+/// Tunnels that run as tasks of the runtime.
+#[derive(Default)]
+struct Tasks {
     live: BTreeMap<u64, Arc<Live>>,
-    /// Every tunnel is being closed, those that open now as well.
-    closing: Option<(CloseCode, Cause)>,
+    /// Asked of all of them, those that open now as well.
+    wish: Option<Wish>,
 }
 
-/// One tunnel, as others see it while its driver works.
-#[derive(Debug)]
-pub struct Live {
-    /// Serial number of the client's connection; `$connection`.
-    pub connection: u64,
+/// What the one who opened a tunnel keeps for it: who it is, and what is to be done at its end.
+pub trait Keeper: Send {
+    /// [`About::id`].
+    fn id(&self) -> u64;
+    /// Who it is.
+    fn about(&self) -> About;
+    /// It has ended and has left the table. Runs on the pump's thread and must not wait.
+    fn ended(self: Box<Self>, report: &Report);
+}
+
+/// Who a tunnel is: what does not change while it is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// Serial number of the client's connection, `$connection`: unique in the process, and in every line of the logs.
+    pub id: u64,
+    /// The client.
+    pub client: Peer,
     /// When it opened, microseconds of the process's clock.
     pub opened_us: u64,
-    pings: [AtomicU64; 2],
-    rtt_us: [AtomicU64; 2],
-    command: Mutex<Command>,
+    /// Which way it goes.
+    pub place: Arc<Place>,
+    /// The version of TLS towards the client and towards the backend, by [`Side::index`](longwire_wire::Side::index);
+    /// `None` without TLS.
+    pub tls: [Option<&'static str>; 2],
+}
+
+/// The way that a tunnel takes through the configuration. Tunnels that take the same way share it.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// First name of the server, empty when it has none.
+    pub server: String,
+    /// The location as written: `= /ws`.
+    pub location: String,
+    /// Name of the `upstream` block, or the host with its port as written in `proxy_pass`.
+    pub group: String,
+    /// Address of the server of that group, as connected to.
+    pub backend: String,
+    /// There is TLS towards it.
+    pub https: bool,
+}
+
+impl Place {
+    /// `http` or `https`, towards the backend.
+    pub fn scheme(&self) -> &'static str {
+        if self.https { "https" } else { "http" }
+    }
+}
+
+/// A tunnel at the moment when somebody asked.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Who it is.
+    pub about: About,
+    /// What it counted.
+    pub stats: Stats,
+    /// How it is.
+    pub state: State,
+}
+
+/// Whether a tunnel is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Frames flow.
+    Open,
+    /// Its end is decided, and Close frames are under way.
+    Closing {
+        /// Who ends it.
+        by: Party,
+        /// Why.
+        cause: Cause,
+    },
 }
 
 /// What somebody wishes of a tunnel.
@@ -41,74 +112,148 @@ pub(super) enum Wish {
     Cut,
 }
 
-#[derive(Debug, Default)]
+/// A way round the tunnels of a pump: it does what is wished of them, and brings their rows back.
+pub(super) struct Errand {
+    /// Only the tunnel of this number; `None` goes to all.
+    pub(super) only: Option<u64>,
+    pub(super) wish: Option<Wish>,
+    pub(super) rows: Vec<Row>,
+    /// Who waits for the rows.
+    pub(super) to: Option<oneshot::Sender<Vec<Row>>>,
+    /// The slot where it goes on.
+    pub(super) next: usize,
+}
+
+impl Errand {
+    fn new(only: Option<u64>, wish: Option<Wish>) -> Errand {
+        Errand { only, wish, rows: Vec::new(), to: None, next: 0 }
+    }
+
+    /// Nobody waits for it any more, and nothing is wished.
+    pub(super) fn is_idle(&self) -> bool {
+        self.wish.is_none() && self.to.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+}
+
+impl Tunnels {
+    /// An empty table with this many pumps.
+    pub fn start(threads: usize) -> io::Result<Tunnels> {
+        Ok(Tunnels { pumps: Pumps::start(threads)?, tasks: Arc::default() })
+    }
+
+    /// Hands a tunnel to the pump with the fewest; `keeper` is told when it has ended.
+    pub fn place(&self, tunnel: Tunnel, ends: Ends<Line>, keeper: Box<dyn Keeper>) {
+        self.pumps.place(tunnel, ends, keeper);
+    }
+
+    /// Enters a tunnel that runs as a task; it leaves when the guard is dropped.
+    pub fn enter(&self, about: About) -> Entry {
+        let live = Arc::new(Live::new(about));
+        let mut tasks = lock(&self.tasks);
+        tasks.live.insert(live.about.id, live.clone());
+        if let Some(wish) = tasks.wish {
+            live.wish(wish);
+        }
+        drop(tasks);
+        Entry { live, tasks: self.tasks.clone() }
+    }
+
+    /// How many are open, or on their way to a pump.
+    pub fn count(&self) -> usize {
+        self.pumps.count() + lock(&self.tasks).live.len()
+    }
+
+    /// All that are open, in no order. Each row is true for a moment of its own: what opens or ends while the list is
+    /// made may be in it or not, but nothing is in it twice.
+    pub async fn list(&self) -> Vec<Row> {
+        self.visit(None, None).await
+    }
+
+    /// The tunnel of a client's connection.
+    pub async fn find(&self, id: u64) -> Option<Row> {
+        self.visit(Some(id), None).await.pop()
+    }
+
+    /// Asks a tunnel to end with a Close frame to both ends at the next frame boundary. Gives it as it then is; `None`
+    /// when there is none of that number.
+    pub async fn close(&self, id: u64, code: CloseCode, cause: Cause) -> Option<Row> {
+        self.visit(Some(id), Some(Wish::Close(code, cause))).await.pop()
+    }
+
+    /// Asks every tunnel, also those that open later, to end with a Close frame at the next frame boundary.
+    pub fn close_all(&self, code: CloseCode, cause: Cause) {
+        self.wish_all(Wish::Close(code, cause));
+    }
+
+    /// Ends every tunnel now, where the time for Close frames is up.
+    pub fn cut_all(&self) {
+        self.wish_all(Wish::Cut);
+    }
+
+    fn wish_all(&self, wish: Wish) {
+        self.pumps.send(|| Errand::new(None, Some(wish)));
+        let mut tasks = lock(&self.tasks);
+        tasks.wish = Some(wish);
+        tasks.live.values().for_each(|live| live.wish(wish));
+    }
+
+    async fn visit(&self, only: Option<u64>, wish: Option<Wish>) -> Vec<Row> {
+        let mut answers = Vec::new();
+        self.pumps.send(|| {
+            let (to, answer) = oneshot::channel();
+            answers.push(answer);
+            Errand { to: Some(to), ..Errand::new(only, wish) }
+        });
+        let mut rows: Vec<Row> = {
+            let tasks = lock(&self.tasks);
+            let asked = tasks.live.values().filter(|live| only.is_none_or(|id| id == live.about.id));
+            asked
+                .map(|live| {
+                    wish.into_iter().for_each(|wish| live.wish(wish));
+                    live.row()
+                })
+                .collect()
+        };
+        for answer in answers {
+            // A pump that has ended has no tunnels.
+            rows.append(&mut answer.await.unwrap_or_default());
+        }
+        rows
+    }
+}
+
+/// Keeps a tunnel in the table that runs as a task.
+pub struct Entry {
+    /// The tunnel.
+    pub live: Arc<Live>,
+    tasks: Arc<Mutex<Tasks>>,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        lock(&self.tasks).live.remove(&self.live.about.id);
+    }
+}
+
+/// A tunnel that runs as a task, as others see it meanwhile.
+pub struct Live {
+    about: About,
+    shown: Mutex<(Stats, State)>,
+    command: Mutex<Command>,
+}
+
+#[derive(Default)]
 struct Command {
     wish: Option<Wish>,
     driver: Option<Waker>,
 }
 
-impl Tunnels {
-    /// Enters a tunnel; it leaves when the guard is dropped.
-    pub fn enter(self: &Arc<Self>, connection: u64, opened_us: u64) -> Entry {
-        let live = Arc::new(Live {
-            connection,
-            opened_us,
-            pings: Default::default(),
-            rtt_us: Default::default(),
-            command: Mutex::default(),
-        });
-        let mut inner = lock(&self.inner);
-        inner.live.insert(connection, live.clone());
-        if let Some((code, cause)) = inner.closing {
-            live.close(code, cause);
-        }
-        drop(inner);
-        Entry { live, table: self.clone() }
-    }
-
-    /// The tunnel of a connection.
-    pub fn find(&self, connection: u64) -> Option<Arc<Live>> {
-        lock(&self.inner).live.get(&connection).cloned()
-    }
-
-    /// How many are open.
-    pub fn count(&self) -> usize {
-        lock(&self.inner).live.len()
-    }
-
-    /// Asks every tunnel, also those that open later, to end with a Close frame at the next frame boundary.
-    pub fn close_all(&self, code: CloseCode, cause: Cause) {
-        let mut inner = lock(&self.inner);
-        inner.closing = Some((code, cause));
-        let all: Vec<_> = inner.live.values().cloned().collect();
-        drop(inner);
-        for live in all {
-            live.close(code, cause);
-        }
-    }
-
-    /// Ends every tunnel now, where the time for Close frames is up.
-    pub fn cut_all(&self) {
-        let all: Vec<_> = lock(&self.inner).live.values().cloned().collect();
-        all.iter().for_each(|live| live.wish(Wish::Cut));
-    }
-}
-
-/// Keeps a tunnel in the table.
-#[derive(Debug)]
-pub struct Entry {
-    /// The tunnel.
-    pub live: Arc<Live>,
-    table: Arc<Tunnels>,
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        lock(&self.table.inner).live.remove(&self.live.connection);
-    }
-}
-
 impl Live {
+    /// A tunnel that has counted nothing yet.
+    pub fn new(about: About) -> Live {
+        Live { about, shown: Mutex::new((Stats::default(), State::Open)), command: Mutex::default() }
+    }
+
     /// Asks for a Close frame with this code to both ends.
     pub fn close(&self, code: CloseCode, cause: Cause) {
         self.wish(Wish::Close(code, cause));
@@ -122,14 +267,9 @@ impl Live {
         }
     }
 
-    /// Pings sent to an end so far.
-    pub fn pings(&self, side: Side) -> u64 {
-        self.pings[side.index()].load(Relaxed)
-    }
-
-    /// The latest round trip to an end in microseconds; `None` before the first answer.
-    pub fn rtt_us(&self, side: Side) -> Option<u64> {
-        Some(self.rtt_us[side.index()].load(Relaxed)).filter(|rtt| *rtt > 0)
+    fn row(&self) -> Row {
+        let (stats, state) = *lock(&self.shown);
+        Row { about: self.about.clone(), stats, state }
     }
 
     /// The driver takes what was asked of it, and is woken at the next wish.
@@ -142,13 +282,8 @@ impl Live {
     }
 
     /// The driver shows its figures.
-    pub(super) fn publish(&self, stats: &Stats) {
-        for side in Side::BOTH {
-            self.pings[side.index()].store(stats[side].pings.into(), Relaxed);
-            // A round trip under a microsecond still is one.
-            let rtt = if stats[side].rtt.count == 0 { 0 } else { stats[side].rtt.last.max(1) };
-            self.rtt_us[side.index()].store(rtt.into(), Relaxed);
-        }
+    pub(super) fn publish(&self, stats: &Stats, state: State) {
+        *lock(&self.shown) = (*stats, state);
     }
 }
 
@@ -158,29 +293,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tunnel_is_in_the_table_while_its_entry_lives() {
-        let tunnels = Arc::new(Tunnels::default());
-        let entry = tunnels.enter(7, 0);
-        assert_eq!(tunnels.count(), 1);
-        assert_eq!(tunnels.find(7).map(|t| t.connection), Some(7));
-        drop(entry);
-        assert_eq!(tunnels.count(), 0);
-    }
-
-    #[test]
-    fn a_wish_reaches_the_driver_once() {
-        let tunnels = Arc::new(Tunnels::default());
-        let entry = tunnels.enter(1, 0);
-        tunnels.close_all(CloseCode::GOING_AWAY, Cause::Shutdown);
-        let driver = Waker::noop();
-        assert_eq!(
-            entry.live.take_command(driver),
-            Some(Wish::Close(CloseCode::GOING_AWAY, Cause::Shutdown))
-        );
-        assert_eq!(entry.live.take_command(driver), None);
-    }
-}
+mod tests;

@@ -380,6 +380,11 @@ impl Tunnel {
         self.ending.is_some()
     }
 
+    /// How it is going to end, as far as that is decided: [`Tunnel::outcome`] while Close frames are under way.
+    pub fn ending(&self) -> Option<&Outcome> {
+        self.ending.as_deref()
+    }
+
     /// The driver is to go on reading from this end.
     pub fn wants_read(&self, from: Side) -> bool {
         !self.ends[from].life.is_done()

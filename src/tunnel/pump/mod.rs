@@ -3,6 +3,7 @@
 //! Sockets are registered once, for edges in both directions; whether one can be read from or written to is a bit
 //! that an event sets and EAGAIN clears. A message costs a read and a write, and nothing is armed or allocated for it.
 
+mod errand;
 mod kernel;
 mod line;
 mod secure;
@@ -16,8 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use longwire_wire::Tunnel;
 
-use super::drive::{Ends, Report};
-use super::table::Entry;
+use super::drive::Ends;
+use super::table::{Errand, Keeper};
 use kernel::{Epoll, Kernel};
 pub use line::Line;
 pub use secure::Secure;
@@ -25,7 +26,7 @@ pub use socket::Socket;
 use thread::Thread;
 
 /// All pumps of the process.
-pub struct Pumps(Vec<Handle>);
+pub(super) struct Pumps(Vec<Handle>);
 
 /// One pump, as others see it.
 struct Handle {
@@ -42,8 +43,8 @@ struct Inbox<K: Kernel> {
 enum Message<K: Kernel> {
     /// A tunnel to take over.
     Take(Box<Job<K>>),
-    /// Somebody wishes something of the tunnel in this slot.
-    Look(usize),
+    /// To be run past its tunnels.
+    Run(Box<Errand>),
     /// End the thread.
     Stop,
 }
@@ -52,16 +53,12 @@ enum Message<K: Kernel> {
 struct Job<K: Kernel> {
     tunnel: Tunnel,
     ends: Ends<Line<K::Fd>>,
-    entry: Entry,
-    done: Done,
+    keeper: Box<dyn Keeper>,
 }
-
-/// What is done when a tunnel has ended. It runs on the pump's thread and must not wait.
-pub type Done = Box<dyn FnOnce(Report) + Send>;
 
 impl Pumps {
     /// Starts this many threads.
-    pub fn start(threads: usize) -> io::Result<Pumps> {
+    pub(super) fn start(threads: usize) -> io::Result<Pumps> {
         (0..threads.max(1))
             .map(|number| {
                 let (epoll, waker) = Epoll::new()?;
@@ -77,11 +74,21 @@ impl Pumps {
             .map(Pumps)
     }
 
-    /// Hands a tunnel to the pump with the fewest. `done` is called when it has ended and has left the table.
-    pub fn place(&self, tunnel: Tunnel, ends: Ends<Line>, entry: Entry, done: Done) {
+    /// Hands a tunnel to the pump with the fewest.
+    pub(super) fn place(&self, tunnel: Tunnel, ends: Ends<Line>, keeper: Box<dyn Keeper>) {
         let Some(pump) = self.0.iter().min_by_key(|pump| pump.tunnels.load(Relaxed)) else { return };
         pump.tunnels.fetch_add(1, Relaxed);
-        pump.inbox.leave(Message::Take(Box::new(Job { tunnel, ends, entry, done })));
+        pump.inbox.leave(Message::Take(Box::new(Job { tunnel, ends, keeper })));
+    }
+
+    /// How many tunnels they have, those on their way included.
+    pub(super) fn count(&self) -> usize {
+        self.0.iter().map(|pump| pump.tunnels.load(Relaxed)).sum()
+    }
+
+    /// Sends an errand to each.
+    pub(super) fn send(&self, mut errand: impl FnMut() -> Errand) {
+        self.0.iter().for_each(|pump| pump.inbox.leave(Message::Run(Box::new(errand()))));
     }
 }
 
@@ -97,8 +104,11 @@ impl<K: Kernel> Inbox<K> {
     fn leave(&self, message: Message<K>) {
         let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
         messages.push(message);
+        let first = messages.len() == 1;
+        // Or the pump would wake only to wait for the lock.
+        drop(messages);
         // The first one wakes the pump; the others are found with it.
-        if messages.len() == 1 {
+        if first {
             K::wake(&self.waker);
         }
     }

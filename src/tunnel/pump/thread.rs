@@ -1,64 +1,63 @@
 //! One pump: the loop and its tunnels.
 
+use std::collections::VecDeque;
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use longwire_wire::Side;
 use slab::Slab;
 
 use super::super::drive::Drive;
-use super::super::table::Entry;
+use super::super::table::{Errand, Keeper, Wish};
 use super::kernel::{Edge, Kernel};
 use super::wheel::Wheel;
-use super::{Done, Inbox, Job, Line, Message};
+use super::{Inbox, Job, Line, Message};
 
 /// A pump.
 pub(super) struct Thread<K: Kernel> {
     inbox: Arc<Inbox<K>>,
     tunnels: Arc<AtomicUsize>,
     /// Boxed: a slab of tunnels would hold up to twice what it needs.
-    slots: Slab<Box<Slot<K>>>,
+    pub(super) slots: Slab<Box<Slot<K>>>,
+    /// Under way, one after the other.
+    pub(super) errands: VecDeque<Box<Errand>>,
+    /// Wished of all tunnels, those that open now as well.
+    pub(super) wish: Option<Wish>,
     wheel: Wheel,
     /// Slots that have something to do.
     run: Vec<usize>,
     /// Those that have their turn; empty between two rounds.
     turning: Vec<usize>,
     /// When the last events came: the time for all that they lead to.
-    now_us: u64,
+    pub(super) now_us: u64,
 }
 
 /// A tunnel in its place.
-struct Slot<K: Kernel> {
-    drive: Drive<Line<K::Fd>>,
-    entry: Entry,
-    done: Done,
+pub(super) struct Slot<K: Kernel> {
+    pub(super) drive: Drive<Line<K::Fd>>,
+    pub(super) keeper: Box<dyn Keeper>,
     /// When the wheel looks here next; `u64::MAX` when it does not.
     armed_us: u64,
     /// It is in `run`.
     queued: bool,
 }
 
-/// Wakes a pump for one of its slots.
-struct Look<K: Kernel> {
-    inbox: Arc<Inbox<K>>,
-    slot: usize,
-}
-
-impl<K: Kernel> Wake for Look<K> {
-    fn wake(self: Arc<Self>) {
-        // A slot that has another tunnel by now looks for nothing.
-        self.inbox.leave(Message::Look(self.slot));
-    }
-}
-
 impl<K: Kernel> Thread<K> {
     pub(super) fn new(now_us: u64, inbox: Arc<Inbox<K>>, tunnels: Arc<AtomicUsize>) -> Thread<K> {
-        let wheel = Wheel::new(now_us);
-        let (run, turning) = (Vec::new(), Vec::new());
-        Thread { inbox, tunnels, slots: Slab::new(), wheel, run, turning, now_us }
+        Thread {
+            inbox,
+            tunnels,
+            slots: Slab::new(),
+            errands: VecDeque::new(),
+            wish: None,
+            wheel: Wheel::new(now_us),
+            run: Vec::new(),
+            turning: Vec::new(),
+            now_us,
+        }
     }
 
     /// Runs until it is told to stop.
@@ -79,13 +78,11 @@ impl<K: Kernel> Thread<K> {
         for message in messages {
             match message {
                 Message::Stop => return false,
-                Message::Look(slot) => {
-                    self.obey(slot);
-                    self.queue(slot);
-                }
+                Message::Run(errand) => self.begin_errand(errand),
                 Message::Take(job) => self.take(*job, kernel),
             }
         }
+        self.run_errand();
         self.wake_due();
         let mut turning = std::mem::take(&mut self.turning);
         std::mem::swap(&mut self.run, &mut turning);
@@ -96,7 +93,7 @@ impl<K: Kernel> Thread<K> {
 
     /// How long to wait for events.
     fn patience(&mut self) -> Option<Duration> {
-        if !self.run.is_empty() {
+        if !self.run.is_empty() || !self.errands.is_empty() {
             return Some(Duration::ZERO);
         }
         let next = self.wheel.next_us()?;
@@ -104,7 +101,7 @@ impl<K: Kernel> Thread<K> {
         Some(Duration::from_micros(next.saturating_sub(self.now_us)))
     }
 
-    fn queue(&mut self, slot: usize) {
+    pub(super) fn queue(&mut self, slot: usize) {
         if let Some(found) = self.slots.get_mut(slot)
             && !std::mem::replace(&mut found.queued, true)
         {
@@ -128,7 +125,7 @@ impl<K: Kernel> Thread<K> {
 
     /// Takes a tunnel over.
     fn take(&mut self, job: Job<K>, kernel: &mut K) {
-        let Job { tunnel, ends, entry, done } = job;
+        let Job { tunnel, ends, keeper } = job;
         let mut drive = Drive::new(tunnel, ends);
         let vacant = self.slots.vacant_entry();
         let slot = vacant.key();
@@ -136,18 +133,11 @@ impl<K: Kernel> Thread<K> {
             // Fails only for want of kernel memory; the tunnel's own timers then end it.
             let _ = kernel.register(socket.as_raw_fd(), slot * 2 + side.index());
         }
-        vacant.insert(Box::new(Slot { drive, entry, done, armed_us: u64::MAX, queued: false }));
-        self.obey(slot);
-        self.queue(slot);
-    }
-
-    /// Does what others wish of a tunnel.
-    fn obey(&mut self, slot: usize) {
-        let Some(found) = self.slots.get_mut(slot) else { return };
-        let waker = Waker::from(Arc::new(Look { inbox: self.inbox.clone(), slot }));
-        if let Some(wish) = found.entry.live.take_command(&waker) {
-            found.drive.obey(wish, self.now_us);
+        if let Some(wish) = self.wish {
+            drive.obey(wish, self.now_us);
         }
+        vacant.insert(Box::new(Slot { drive, keeper, armed_us: u64::MAX, queued: false }));
+        self.queue(slot);
     }
 
     fn wake_due(&mut self) {
@@ -167,14 +157,10 @@ impl<K: Kernel> Thread<K> {
         let Some(found) = self.slots.get_mut(slot) else { return };
         found.queued = false;
         let again = found.drive.turn(now, &mut Context::from_waker(Waker::noop()), Line::is_readable);
-        if let Some(stats) = found.drive.news() {
-            found.entry.live.publish(stats);
-        }
         if let Some(report) = found.drive.report() {
-            let Slot { entry, done, .. } = *self.slots.remove(slot);
+            let keeper = self.slots.remove(slot).keeper;
             self.tunnels.fetch_sub(1, Relaxed);
-            drop(entry);
-            done(report);
+            keeper.ended(&report);
             return;
         }
         if let Some(next) = found.drive.next_us()

@@ -17,7 +17,8 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
-use crate::tunnel::Tunnels;
+use crate::route::facts::Peer as Client;
+use crate::tunnel::About;
 use crate::tunnel::drive::BUFFER;
 use peer::*;
 use stream::Moody;
@@ -59,6 +60,11 @@ fn options(ping: Option<Ping>) -> Options {
     }
 }
 
+fn live() -> Arc<Live> {
+    let client = Client::Unix(String::new());
+    Arc::new(Live::new(About { id: 1, client, opened_us: 0, place: Arc::default(), tls: [None; 2] }))
+}
+
 fn manners(finish: Finish) -> Manners {
     Manners {
         finish,
@@ -94,9 +100,9 @@ fn play(setting: Setting, rng: &mut Rng) -> Run {
         let streams =
             Pair { client: end(Side::Client, scripts.client), backend: end(Side::Backend, scripts.backend) };
         let tunnel = Tunnel::new(setting.options, Time(clock::now_us()));
-        let entry = Arc::new(Tunnels::default()).enter(1, 0);
+        let live = live();
         if let Some(ms) = setting.close_ms {
-            let live = entry.live.clone();
+            let live = live.clone();
             spawn_local(async move {
                 sleep(Duration::from_millis(ms)).await;
                 live.close(CloseCode::GOING_AWAY, Cause::Shutdown);
@@ -105,7 +111,7 @@ fn play(setting: Setting, rng: &mut Rng) -> Run {
         let ends = Ends { streams, early };
         let begun = Instant::now();
         // A task of its own, so that only its own wakers wake it.
-        let relay = spawn_local(async move { watched(Relay::new(tunnel, ends, &entry.live)).await });
+        let relay = spawn_local(async move { watched(Relay::new(tunnel, ends, &live)).await });
         let report = timeout(Duration::from_secs(100_000), relay).await.expect("an end").unwrap();
         let took = begun.elapsed();
         // What was written to the ends is still on its way through them.
@@ -418,9 +424,9 @@ async fn much_at_once_goes_on_by_itself() {
     let (backend, mut heard) = duplex(4_000_000);
     let early = Pair { client: said.clone().into(), backend: Bytes::new() };
     let ends = Ends { streams: Pair { client, backend }, early };
-    let entry = Arc::new(Tunnels::default()).enter(1, 0);
+    let live = live();
     let tunnel = Tunnel::new(options(None), Time(clock::now_us()));
-    let driver = tokio::spawn(async move { relay(tunnel, ends, &entry.live).await });
+    let driver = tokio::spawn(async move { relay(tunnel, ends, &live).await });
     let mut wire = vec![0; said.len()];
     timeout(Duration::from_secs(1), heard.read_exact(&mut wire)).await.expect("all of it at once").unwrap();
     assert!(wire == said);
