@@ -72,6 +72,7 @@ impl Sockets {
 
 async fn accept(listener: Listener, binding: Arc<Binding>, service: Arc<Service>) {
     static SERIAL: AtomicU64 = AtomicU64::new(1);
+    let local = listener.accepts_on();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -80,7 +81,8 @@ async fn accept(listener: Listener, binding: Arc<Binding>, service: Arc<Service>
         match accepted {
             Ok((stream, peer)) => {
                 let serial = SERIAL.fetch_add(1, Relaxed);
-                tokio::spawn(connection(stream, peer, serial, binding.clone(), service.clone()));
+                let local = local.clone();
+                tokio::spawn(connection(stream, peer, local, serial, binding.clone(), service.clone()));
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
@@ -95,13 +97,13 @@ async fn accept(listener: Listener, binding: Arc<Binding>, service: Arc<Service>
 async fn connection(
     mut stream: Stream,
     peer: Endpoint,
+    local: Option<Endpoint>,
     serial: u64,
     binding: Arc<Binding>,
     service: Arc<Service>,
 ) {
-    let Ok(local) = stream.local() else { return };
+    let Some(local) = local.or_else(|| stream.local().ok()) else { return };
     let Some(site) = binding.site(&local).cloned() else { return };
-    stream.set_nodelay();
     if binding.keepalive {
         stream.set_keepalive();
     }
@@ -130,7 +132,8 @@ async fn connection(
     }
     let (conn, plain_on_tls) = match site.ssl {
         false => (Conn::Plain(stream), false),
-        true => match encrypt(stream, &site, &service).await {
+        // Boxed, as what follows: a task is moved about before it runs, and most of it is for later.
+        true => match Box::pin(encrypt(stream, &site, &service)).await {
             Ok(done) => done,
             Err(reason) => {
                 // As in nginx: what strangers do to a TLS port is no error of ours.
@@ -143,7 +146,7 @@ async fn connection(
         },
     };
     facts.tls = conn.session().map(tls_facts);
-    http::serve(service, site, Arc::new(facts), conn, plain_on_tls).await;
+    Box::pin(http::serve(service, site, Arc::new(facts), conn, plain_on_tls)).await;
 }
 
 /// Reads the header of the PROXY protocol, in the time that a request head may take.

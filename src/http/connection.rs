@@ -67,6 +67,9 @@ pub async fn serve(
     }
     // What did not leave will not leave any more.
     shared.flushed();
+    if let Some(switch) = shared.take_switch() {
+        return switch.finish().await;
+    }
     let say = |level, reason: std::fmt::Arguments<'_>| {
         let context = Context::connection(&facts);
         service.snapshot.logs.error(&server.settings.error_log, level, &context, reason);

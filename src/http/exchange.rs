@@ -1,5 +1,6 @@
 //! One request: from its facts to an answer, by way of server, location, action and error pages.
 
+use std::cell::RefCell;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -359,7 +360,10 @@ impl Exchange {
             Step::Response(response) => response,
             Step::Switching(switch) => {
                 self.overcome();
-                return Ok(switch.start(self.journal()));
+                let shared = self.shared.clone();
+                let (response, switching) = switch.start(self.journal());
+                shared.switching(switching);
+                return Ok(response);
             }
             Step::Status(status, location) => self.built_in(status, location),
             Step::Jump(_) => self.built_in(500, None),
@@ -443,8 +447,23 @@ pub(super) fn response(reply: Reply) -> Response<Body> {
 
 /// 32 hex digits of 16 random bytes.
 fn request_id() -> String {
-    let mut bytes = [0; 16];
-    // The kernel's generator does not fail once it is seeded.
-    let _ = getrandom::fill(&mut bytes);
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
+    random().iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+}
+
+/// Random bytes, of which the kernel is asked for some more at once.
+fn random() -> [u8; 16] {
+    thread_local! {
+        static POOL: RefCell<Vec<[u8; 16]>> = const { RefCell::new(Vec::new()) };
+    }
+    POOL.with_borrow_mut(|pool| {
+        pool.pop().unwrap_or_else(|| {
+            let mut bytes = [[0; 16]; 64];
+            // The kernel's generator does not fail once it is seeded.
+            let _ = getrandom::fill(bytes.as_flattened_mut());
+            pool.extend_from_slice(&bytes[1..]);
+            bytes[0]
+        })
+    })
 }

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use super::framing::{Framing, Phase, Refusal};
+use super::handshake::Switching;
 use crate::clock;
 
 /// Most bytes that are thrown away so that a client can read our last words.
@@ -42,6 +43,8 @@ pub(super) struct Shared {
     pub plain_on_tls: bool,
     /// To be done once what is written has left.
     at_flush: Mutex<Vec<AtFlush>>,
+    /// What the connection becomes when hyper has let go of it.
+    switch: Mutex<Option<Switching>>,
 }
 
 /// Makes the whole answer to a refused head.
@@ -56,14 +59,26 @@ impl Shared {
         self.at_flush.lock().unwrap_or_else(PoisonError::into_inner).push(done);
     }
 
-    /// What was handed over has left, or never will.
-    pub(super) fn flushed(&self) {
+    /// The answer is a 101: when that has left, the connection becomes a tunnel.
+    pub(super) fn switching(&self, switch: Switching) {
+        *self.switch.lock().unwrap_or_else(PoisonError::into_inner) = Some(switch);
+    }
+
+    /// The tunnel that the connection is to become.
+    pub(super) fn take_switch(&self) -> Option<Switching> {
+        self.switch.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What was handed over has left, or never will. True when that was something.
+    pub(super) fn flushed(&self) -> bool {
         let done = std::mem::take(&mut *self.at_flush.lock().unwrap_or_else(PoisonError::into_inner));
         if !done.is_empty() {
             self.idle_since_us.store(clock::now_us(), Relaxed);
             self.busy.store(false, Relaxed);
         }
+        let any = !done.is_empty();
         done.into_iter().for_each(|done| done());
+        any
     }
 }
 
@@ -123,6 +138,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
             refusal: OnceLock::new(),
             plain_on_tls: limits.plain_on_tls,
             at_flush: Mutex::default(),
+            switch: Mutex::default(),
         });
         let guarded = Guarded {
             io,
@@ -231,8 +247,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
                     let since = self.shared.idle_since_us.load(Relaxed);
                     (since.saturating_add(self.shared.idle_us.load(Relaxed)), false)
                 }
-                // Whoever serves the request keeps the deadlines; look again when that may have ended.
-                _ => (clock::now_us().saturating_add(1_000_000), false),
+                // Whoever serves the request keeps the deadlines; poll_flush wakes us when that has ended.
+                _ => return Poll::Pending,
             };
             if clock::now_us() >= deadline_us {
                 return Poll::Ready(in_head);
@@ -325,8 +341,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.unless_stalled(cx, |io, cx| io.poll_flush(cx)))?;
-        this.shared.flushed();
-        if this.refused.is_some() {
+        if this.shared.flushed() || this.refused.is_some() {
             cx.waker().wake_by_ref();
         }
         Poll::Ready(Ok(()))

@@ -114,22 +114,29 @@ pub(super) fn conclude(
 }
 
 impl Switch {
-    /// Lets the 101 go and waits beside it for both connections.
-    pub(super) fn start(self, mut journal: Journal) -> Response<Body> {
+    /// Lets the 101 go. The rest is done when hyper has let go of the client's connection.
+    pub(super) fn start(self, mut journal: Journal) -> (Response<Body>, Switching) {
         journal.facts.outcome.status = 101;
         journal.facts.outcome.sent = self.response.headers().clone();
         let Switch { response, client, backend, negotiated, place } = self;
-        tokio::spawn(async move {
-            let patience = journal.settings().send_timeout;
-            match streams(client, backend, patience).await {
-                Ok(ends) => run(ends, negotiated, place, journal).await,
-                Err(reason) => {
-                    journal.log(Level::Error, format_args!("WebSocket handshake failed, {reason}"));
-                    journal.write();
-                }
+        (response, Switching(Box::new((client, backend, negotiated, place, journal))))
+    }
+}
+
+/// A tunnel that begins when the 101 has left.
+pub(super) struct Switching(Box<(OnUpgrade, OnUpgrade, Negotiated, Arc<Place>, Journal)>);
+
+impl Switching {
+    /// Opens the tunnel, once hyper is done with the client's connection.
+    pub(super) async fn finish(self) {
+        let (client, backend, negotiated, place, journal) = *self.0;
+        match streams(client, backend, journal.settings().send_timeout).await {
+            Ok(ends) => run(ends, negotiated, place, journal).await,
+            Err(reason) => {
+                journal.log(Level::Error, format_args!("WebSocket handshake failed, {reason}"));
+                journal.write();
             }
-        });
-        response
+        }
     }
 }
 

@@ -63,6 +63,8 @@ pub fn bind(endpoint: &Endpoint, options: Options) -> io::Result<Listener> {
                 socket.set_only_v6(options.ipv6only)?;
             }
             socket.set_nonblocking(true)?;
+            // What is accepted inherits it: a message must not wait for the one before it (Nagle's algorithm).
+            socket.set_tcp_nodelay(true)?;
             socket.bind(&(*address).into())?;
             socket.listen(backlog)?;
             TcpListener::from_std(socket.into()).map(Listener::Tcp)
@@ -104,6 +106,14 @@ impl Listener {
                 Ok((Stream::Unix(stream), Endpoint::Unix(PathBuf::new())))
             }
         }
+    }
+
+    /// The address that clients connect to, when there is only one.
+    pub fn accepts_on(&self) -> Option<Endpoint> {
+        self.local().ok().filter(|local| match local {
+            Endpoint::Tcp(address) => !address.ip().is_unspecified(),
+            Endpoint::Unix(_) => true,
+        })
     }
 
     /// The address it is bound to, with the port that the kernel chose.

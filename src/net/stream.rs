@@ -89,13 +89,6 @@ impl Stream {
             let _ = SockRef::from(tcp).set_tcp_keepalive(&TcpKeepalive::new());
         }
     }
-
-    /// Turns Nagle's algorithm off: a message must not wait for the one before it.
-    pub fn set_nodelay(&self) {
-        if let Stream::Tcp(tcp) = self {
-            let _ = tcp.set_nodelay(true);
-        }
-    }
 }
 
 /// Forwards a poll method to whichever socket it is.
