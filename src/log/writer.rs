@@ -19,6 +19,9 @@ use crate::clock;
 /// Lines that may wait: seconds of traffic at full speed, and a few megabytes at worst.
 const QUEUE: usize = 8192;
 
+/// Lines that are written together when they wait together.
+const BATCH: usize = 256;
+
 /// A log file that cannot be opened.
 #[derive(Debug)]
 pub struct OpenError {
@@ -63,9 +66,9 @@ impl Sink {
         Ok(())
     }
 
-    /// One call for the whole line: under O_APPEND lines of several processes never mix.
-    fn write(&self, line: &[u8]) -> io::Result<()> {
-        self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(line)
+    /// One call for whole lines: under O_APPEND lines of several processes never mix.
+    fn write(&self, lines: &[u8]) -> io::Result<()> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(lines)
     }
 }
 
@@ -132,6 +135,7 @@ const QUIET: Duration = Duration::from_secs(1);
 
 fn run(lines: &Receiver<Message>, lost: &AtomicU64, fallback: &Sink) {
     let mut next_us = 0;
+    let mut due = Due::default();
     loop {
         // Whatever is lost is lost while this thread is busy, so it never sleeps over news.
         let message = match lost.load(Ordering::Relaxed) {
@@ -140,21 +144,54 @@ fn run(lines: &Receiver<Message>, lost: &AtomicU64, fallback: &Sink) {
         };
         let mut flushed = None;
         match message {
-            Ok(Message::Line(sink, line)) => {
-                if sink.write(&line).is_err() {
-                    lost.fetch_add(1, Ordering::Relaxed);
-                }
-            }
+            Ok(Message::Line(sink, line)) => flushed = due.gather(sink, &line, lines),
             Ok(Message::Flush(done)) => flushed = Some(done),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return say_lost(lost, fallback),
         }
+        due.write(lost);
         if flushed.is_some() || clock::now_us() >= next_us {
             say_lost(lost, fallback);
             next_us = clock::now_us() + clock::micros(QUIET);
         }
         // Whoever waited may have given up.
         flushed.map(|done| done.send(()));
+    }
+}
+
+/// Lines that are due at once, by file: each file takes its own in one call.
+#[derive(Default)]
+struct Due(Vec<(Arc<Sink>, Vec<u8>, u64)>);
+
+impl Due {
+    /// Adds a line and those that wait behind it, [`BATCH`] at most. Stops at whoever waits for all of them.
+    fn gather(&mut self, sink: Arc<Sink>, line: &[u8], lines: &Receiver<Message>) -> Option<SyncSender<()>> {
+        self.add(sink, line);
+        for _ in 1..BATCH {
+            match lines.try_recv().ok()? {
+                Message::Line(sink, line) => self.add(sink, &line),
+                Message::Flush(done) => return Some(done),
+            }
+        }
+        None
+    }
+
+    fn add(&mut self, sink: Arc<Sink>, line: &[u8]) {
+        match self.0.iter_mut().find(|(known, ..)| Arc::ptr_eq(known, &sink)) {
+            Some((_, text, count)) => {
+                text.extend_from_slice(line);
+                *count += 1;
+            }
+            None => self.0.push((sink, line.to_vec(), 1)),
+        }
+    }
+
+    fn write(&mut self, lost: &AtomicU64) {
+        for (sink, text, count) in self.0.drain(..) {
+            if sink.write(&text).is_err() {
+                lost.fetch_add(count, Ordering::Relaxed);
+            }
+        }
     }
 }
 
@@ -182,7 +219,7 @@ mod tests {
         writer.flush(Duration::from_secs(10));
         // Nothing gets through while this is held, so the queue fills.
         let held = full.file.lock().unwrap();
-        for _ in 0..QUEUE + 10 {
+        for _ in 0..QUEUE + BATCH + 10 {
             writer.write(Arc::clone(&full), Arc::from(&b"line\n"[..]));
         }
         assert!(writer.lost.load(Ordering::Relaxed) >= 9);
@@ -195,6 +232,27 @@ mod tests {
             said.lines().all(|line| line.contains(" [alert] ") && line.ends_with("lines of logs were lost"))
         );
         let count = |line: &str| line.split(": ").nth(1)?.split(' ').next()?.parse::<usize>().ok();
-        assert_eq!(said.lines().filter_map(count).sum::<usize>(), 1 + QUEUE + 10);
+        assert_eq!(said.lines().filter_map(count).sum::<usize>(), 1 + QUEUE + BATCH + 10);
+    }
+
+    /// What waits while a file is busy is written at once, each line to its file and in its order.
+    #[test]
+    fn lines_that_wait_are_written_together_and_none_is_lost() {
+        let path = |name: &str| std::env::temp_dir().join(format!("longwire-{name}-{}", std::process::id()));
+        let [odd, even] = ["odd", "even"].map(|name| Arc::new(Sink::open(Some(path(name))).unwrap()));
+        let writer = Writer::start(Arc::clone(&odd)).unwrap();
+        let held = odd.file.lock().unwrap();
+        for number in 0..1000 {
+            let sink = if number % 2 == 0 { &even } else { &odd };
+            writer.write(Arc::clone(sink), format!("{number}\n").into_bytes().into());
+        }
+        drop(held);
+        writer.flush(Duration::from_secs(10));
+        for (name, rest) in [("odd", 1), ("even", 0)] {
+            let said = std::fs::read_to_string(path(name)).unwrap();
+            std::fs::remove_file(path(name)).unwrap();
+            let expected: String = (0..1000).filter(|n| n % 2 == rest).map(|n| format!("{n}\n")).collect();
+            assert_eq!(said, expected);
+        }
     }
 }
