@@ -83,6 +83,43 @@ fn a_tunnel_has_a_line_when_it_ends() {
     assert!(ended.contains("1000") && ended.contains("backend"), "{ended}");
 }
 
+/// What is kept of a request tells at the end of its tunnel what was known at the beginning.
+#[test]
+fn the_lines_of_a_tunnel_s_end_know_its_request() {
+    for (pass, upstream) in [("", "/a?b=c"), ("/other/", "/other/a?b=c")] {
+        let backend = Backend::new();
+        let conf = "access_log DIR/access.log; access_log DIR/some.log combined if=$arg_none; \
+                    log_format own '$http_host $remote_user $arg_b $upstream_addr'; access_log DIR/own.log own;";
+        let longwire =
+            Longwire::start(&logging(conf, &format!("proxy_pass http://{}{pass};", backend.addr())));
+        let mut client = Conn::connect(longwire.addr());
+        client.send(
+            "GET /a?b=c HTTP/1.1\r\nHost: a.test\r\nUser-Agent: \"1\"\r\nReferer: http://r.test/\r\n\
+             Authorization: Basic dXNlcjpw\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        );
+        let (mut server, _) = backend.tunnel();
+        client.expect_tunnel();
+        server.send_frame(&close(1000, "done"));
+        client.expect_close(1000);
+        let line = access_log(&longwire, 1).remove(0);
+        assert!(line.starts_with("127.0.0.1 - user ["), "{line}");
+        assert!(
+            line.ends_with(" \"GET /a?b=c HTTP/1.1\" 101 8 \"http://r.test/\" \"\\x221\\x22\""),
+            "{line}"
+        );
+        until("the other log is written", || !longwire.folder().read("own.log").is_empty());
+        let own = longwire.folder().read("own.log");
+        assert_eq!(own, format!("a.test user c {}\n", backend.addr()));
+        assert_eq!(longwire.folder().read("some.log"), "", "the condition did not hold");
+        let context = |line: String| line[line.find(", client: ").unwrap()..].to_owned();
+        let opened = context(longwire.wait_log(&["tunnel opened"]));
+        assert!(opened.contains(&format!("upstream: \"http://{}{upstream}\"", backend.addr())), "{opened}");
+        assert!(opened.ends_with("host: \"a.test\", referrer: \"http://r.test/\""), "{opened}");
+        assert_eq!(context(longwire.wait_log(&["tunnel ended"])), opened);
+    }
+}
+
 #[test]
 fn off_and_conditions_are_followed() {
     let conf = "map $status $bad { ~^[45] 1; default 0; }
