@@ -102,6 +102,7 @@ fn the_lines_of_a_tunnel_s_end_know_its_request() {
         client.expect_tunnel();
         server.send_frame(&close(1000, "done"));
         client.expect_close(1000);
+        drop((client, server));
         let line = access_log(&longwire, 1).remove(0);
         assert!(line.starts_with("127.0.0.1 - user ["), "{line}");
         assert!(
