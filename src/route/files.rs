@@ -219,3 +219,147 @@ fn range(text: &[u8], length: u64) -> Option<(u64, u64)> {
     }
     Some((start, number(last)?.saturating_add(1).min(length)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{facts, headers, settings, template, with_scope};
+    use super::*;
+
+    const VERSION: Version = Version { modified: 1_700_000_000, length: 10 };
+    const DATE: &str = "Tue, 14 Nov 2023 22:13:20 GMT";
+    const TAG: &str = "\"6553f100-a\"";
+
+    fn asked(sent: &[(&str, &str)], change: impl FnOnce(&mut Settings)) -> Part {
+        let mut settings = settings();
+        change(&mut settings);
+        part(&headers(sent), VERSION, &settings)
+    }
+
+    #[test]
+    fn a_version_is_told_as_by_nginx() {
+        assert_eq!((VERSION.etag().as_str(), http_date(VERSION.modified).as_str()), (TAG, DATE));
+        assert_eq!(parse_date(DATE.as_bytes()), Some(VERSION.modified));
+        assert_eq!(parse_date(b"Tuesday, 14-Nov-23 22:13:20 GMT"), Some(VERSION.modified));
+        assert_eq!((parse_date(b"x"), http_date(u64::MAX).as_str()), (None, "Fri, 31 Dec 9999 23:59:59 GMT"));
+    }
+
+    /// What nginx made of each condition: 304, 412 or the whole file.
+    #[test]
+    fn conditions_are_compared_as_in_nginx() {
+        use Part::{Failed, Unmodified, Whole};
+        let (before, after) = ("Tue, 14 Nov 2023 22:13:19 GMT", "Tue, 14 Nov 2023 22:13:21 GMT");
+        let weak = format!("W/{TAG}");
+        let two = format!("\"x\", {TAG}");
+        let table = [
+            ("if-modified-since", DATE, [Unmodified, Unmodified, Whole]),
+            ("if-modified-since", after, [Whole, Unmodified, Whole]),
+            ("if-modified-since", before, [Whole, Whole, Whole]),
+            ("if-modified-since", "x", [Whole, Whole, Whole]),
+            ("if-none-match", TAG, [Unmodified, Unmodified, Unmodified]),
+            ("if-none-match", &weak, [Unmodified, Unmodified, Unmodified]),
+            ("if-none-match", &two, [Unmodified, Unmodified, Unmodified]),
+            ("if-none-match", "*", [Unmodified, Unmodified, Unmodified]),
+            ("if-none-match", "\"x\"", [Whole, Whole, Whole]),
+            ("if-match", TAG, [Whole, Whole, Whole]),
+            ("if-match", "*", [Whole, Whole, Whole]),
+            ("if-match", &weak, [Failed, Failed, Failed]),
+            ("if-match", "\"x\"", [Failed, Failed, Failed]),
+            ("if-unmodified-since", DATE, [Whole, Whole, Whole]),
+            ("if-unmodified-since", before, [Failed, Failed, Failed]),
+            ("if-unmodified-since", "x", [Failed, Failed, Failed]),
+        ];
+        let rules = [IfModifiedSince::Exact, IfModifiedSince::Before, IfModifiedSince::Off];
+        for (name, value, expected) in table {
+            for (rule, expected) in rules.into_iter().zip(expected) {
+                let found = asked(&[(name, value)], |settings| settings.if_modified_since = rule);
+                assert_eq!(found, expected, "{name}: {value}, {rule:?}");
+            }
+        }
+        let both = [("if-none-match", TAG), ("if-modified-since", "x")];
+        assert_eq!(asked(&both, |_| {}), Whole);
+        assert_eq!(asked(&[("if-none-match", TAG)], |settings| settings.etag = false), Whole);
+    }
+
+    /// What nginx sent of a file of ten bytes; empty for 416, `None` for the whole file.
+    #[test]
+    fn ranges_are_read_as_by_nginx() {
+        type Ranges<'a> = Option<&'a [(u64, u64)]>;
+        let table: [(&str, Ranges<'_>); 20] = [
+            ("bytes=0-3", Some(&[(0, 4)])),
+            ("bytes=5-", Some(&[(5, 10)])),
+            ("bytes=-3", Some(&[(7, 10)])),
+            ("bytes=-30", Some(&[(0, 10)])),
+            ("bytes=9-9", Some(&[(9, 10)])),
+            ("bytes=5-100", Some(&[(5, 10)])),
+            ("bytes=0-0,2-3", Some(&[(0, 1), (2, 4)])),
+            ("bytes=0-0, -1", Some(&[(0, 1), (9, 10)])),
+            ("bytes=0-1,20-", Some(&[(0, 2)])),
+            ("bytes= 1 - 2", Some(&[(1, 3)])),
+            ("BYTES=0-1", Some(&[(0, 2)])),
+            ("bytes=10-", Some(&[])),
+            ("bytes=20-30", Some(&[])),
+            ("bytes=3-2", Some(&[])),
+            ("bytes=-0", Some(&[])),
+            ("bytes=x", Some(&[])),
+            ("bytes=1-2,x", Some(&[])),
+            ("bytes=0-8,0-8", None),
+            ("bytes=", None),
+            ("items=0-1", None),
+        ];
+        for (range, expected) in table {
+            let expected = match expected {
+                None => Part::Whole,
+                Some([]) => Part::Unsatisfiable,
+                Some(ranges) => Part::Ranges(ranges.iter().map(|(start, end)| *start..*end).collect()),
+            };
+            assert_eq!(asked(&[("range", range)], |_| {}), expected, "{range}");
+        }
+        let two = [("range", "bytes=0-0,2-3")];
+        assert_eq!(asked(&two, |settings| settings.max_ranges = Some(1)), Part::Whole);
+        assert_eq!(asked(&[("range", "bytes=0-0")], |settings| settings.max_ranges = Some(0)), Part::Whole);
+        for (condition, counts) in [(TAG, true), (DATE, true), ("\"x\"", false), ("x", false)] {
+            let found = asked(&[("range", "bytes=0-3"), ("if-range", condition)], |_| {});
+            assert_eq!(found != Part::Whole, counts, "{condition}");
+        }
+    }
+
+    #[test]
+    fn paths_are_joined_and_stay_below_their_folder() {
+        let root = |path: &str, alias| Root { path: template(path), prefix: "/prefix".into(), alias };
+        let table = [
+            (root("/srv", Alias::No), "/a/b", Some("/srv/a/b")),
+            (root("/srv/i/", Alias::Prefix(3)), "/a/b", Some("/srv/i/b")),
+            (root("/srv/$arg_x", Alias::No), "/a/b?x=y", Some("/srv/y/a/b")),
+            (root("$arg_x", Alias::No), "/a/b?x=y", Some("/prefix/y/a/b")),
+            (root("/srv/one", Alias::Whole), "/a/b", Some("/srv/one")),
+        ];
+        for (root, target, expected) in table {
+            let mut facts = facts(target);
+            let found = with_scope(&facts, &[], |scope| file_path(&root, scope));
+            let shown = found.map(|found| String::from_utf8(found.path).unwrap());
+            assert_eq!(shown.as_deref(), expected, "{root:?}");
+            facts.course.location_stale = true;
+            let found = with_scope(&facts, &[], |scope| file_path(&root, scope));
+            assert_eq!(found.is_some(), root.alias == Alias::No, "alias and a changed path");
+        }
+        for (rest, escapes) in
+            [("/a/../b", true), ("../b", true), ("/a/..", true), ("/a..b/...", false), ("", false)]
+        {
+            assert_eq!(below(b"/srv/..".to_vec(), rest.as_bytes()).escapes(), escapes, "{rest}");
+        }
+    }
+
+    #[test]
+    fn types_go_by_the_extension() {
+        let settings = settings();
+        for (uri, expected) in [
+            ("/x.html", "text/html"),
+            ("/x.HTML", "text/html"),
+            ("/x.y/x", "text/plain"),
+            ("/.html", "text/plain"),
+            ("/x.html.gz", "text/plain"),
+        ] {
+            assert_eq!(content_type(&settings, uri), expected, "{uri}");
+        }
+    }
+}

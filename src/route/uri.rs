@@ -424,6 +424,17 @@ mod tests {
             "/a%20b%22%23%25%3C%3E%3F%5C%5E%60%7B%7C%7D%7F%E9~'()"
         );
         assert_eq!(escape_raw(b"/a b?c=%20{"), "/a%20b?c=%20{");
+        assert_eq!(escape_args(b"a b#%&+;?/=\xff"), "a%20b%23%25%26%2B%3B%3F/=%FF");
+        let table = [
+            ("/a%20b%26c%41", "/a%20b&cA"),
+            ("/%3Fa%41?%41", "/?a%41?%41"),
+            ("/a%zz%4", "/a%zz%4"),
+            ("/%25%d0", "/%25%d0"),
+            ("/x?%41", "/x?%41"),
+        ];
+        for (url, expected) in table {
+            assert_eq!(String::from_utf8(unescape_redirect(url.as_bytes())).unwrap(), expected, "{url}");
+        }
     }
 
     #[test]

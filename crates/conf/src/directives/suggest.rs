@@ -29,6 +29,7 @@ pub(crate) fn misplaced(directive: &Directive, entry: &Entry, context: Context) 
     let mistake = Diagnostic::error(directive.span, format!("\"{name}\" directive is not allowed here"));
     let label = match context {
         Context::Main => "this stands outside all blocks".to_owned(),
+        Context::IfServer | Context::IfLocation => "this stands inside \"if {}\"".to_owned(),
         other => format!("this stands inside \"{} {{}}\"", other.name()),
     };
     let same_name = entries().filter(|entry| entry.name == name);
