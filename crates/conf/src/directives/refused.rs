@@ -2,7 +2,9 @@
 
 use super::{ALL, Entry, HTTP, HTTP_SERVER, LOCATION, MAIN, SERVER_LOCATION, UPSTREAM, accepted, refused};
 
-const FILES: &str = "Longwire does not serve files yet. Leave this to the backend or another server";
+const FILES: &str =
+    "Longwire does not have this way of serving files yet. Leave it to the backend or another server";
+const FILMS: &str = "a film is sent as any file: players that ask for ranges may begin anywhere";
 const ACCESS: &str = "Longwire does not have access rules yet. Leaving this out would let everybody in";
 const LIMIT: &str =
     "Longwire does not have limits of requests and connections yet. Leaving this out would lift the limit";
@@ -141,9 +143,9 @@ pub(super) const TABLE: &[Entry] = &[
     refused("xslt_*", ALL, BODIES),
     refused("charset_map", HTTP, BODIES),
     refused("slice", ALL, BODIES),
-    refused("mp4", LOCATION, FILES),
-    accepted("mp4_*", ALL, "it is about serving films, which is not done"),
-    refused("flv", LOCATION, FILES),
+    Entry { args: (0, 0), ..accepted("mp4", LOCATION, FILMS) },
+    accepted("mp4_*", ALL, FILMS),
+    Entry { args: (0, 0), ..accepted("flv", LOCATION, FILMS) },
     refused("hls", LOCATION, FILES),
     refused("dav_methods", ALL, FILES),
     refused("fastcgi_pass", LOCATION, FASTCGI),
