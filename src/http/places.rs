@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn locations_are_told_as_they_are_written() {
-        let regex = |text| Matcher::Regex(regex::Regex::new(text).unwrap());
+        let regex = |text| Matcher::Regex(longwire_conf::pattern::Pattern::new(text, false).unwrap());
         let prefix = |no_regex| Matcher::Prefix { path: "/a".to_owned(), no_regex };
         for (matcher, text) in [
             (Matcher::Exact("/a".to_owned()), "= /a"),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use core::net::IpAddr;
 use http::HeaderMap;
 use longwire_conf::model::Root;
-use regex::Regex;
+use longwire_conf::pattern::Pattern;
 
 /// Somebody's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,12 +187,12 @@ pub struct Captures {
 
 impl Captures {
     /// Tries an expression on a text; `None` when it does not match.
-    pub fn of(regex: &Regex, text: &str) -> Option<Captures> {
-        let found = regex.captures(text)?;
-        let owned = |part: regex::Match<'_>| part.as_str().to_owned();
-        let numbered = found.iter().map(|part| part.map(owned)).collect();
-        let named = regex.capture_names().flatten();
-        let named = named.filter_map(|name| Some((name.to_owned(), owned(found.name(name)?)))).collect();
+    pub fn of(pattern: &Pattern, text: &str) -> Option<Captures> {
+        let found = pattern.captures(text)?;
+        let named = pattern.names().into_iter().zip(&found);
+        let named =
+            named.filter_map(|(name, value)| Some((name?.to_owned(), (*value)?.to_owned()))).collect();
+        let numbered = found.into_iter().map(|group| group.map(str::to_owned)).collect();
         Some(Captures { numbered, named })
     }
 

@@ -9,6 +9,7 @@ use longwire_conf::model::{
     Alias, Content, Expires, Expiry, IfModifiedSince, Location, Map, Matcher, ProxyPass, ProxyRedirect,
     ProxySsl, ProxyTarget, Return, Root, Rule, Satisfy, Server, ServerName, Settings, Tls,
 };
+use longwire_conf::pattern::Pattern;
 use longwire_conf::source::Span;
 use longwire_conf::template::{Known, Part, Template, Variable};
 use regex::Regex;
@@ -208,8 +209,8 @@ pub(crate) fn location(head: &str, locations: Vec<Location>) -> Location {
     let matcher = match head.split_once(' ') {
         Some(("=", path)) => Matcher::Exact(path.to_owned()),
         Some(("^~", path)) => Matcher::Prefix { path: path.to_owned(), no_regex: true },
-        Some(("~", regex)) => Matcher::Regex(Regex::new(regex).unwrap()),
-        Some(("~*", regex)) => Matcher::Regex(Regex::new(&format!("(?i){regex}")).unwrap()),
+        Some(("~", regex)) => Matcher::Regex(Pattern::new(regex, false).unwrap()),
+        Some(("~*", regex)) => Matcher::Regex(Pattern::new(regex, true).unwrap()),
         _ if head.starts_with('@') => Matcher::Named(head[1..].to_owned()),
         _ => Matcher::Prefix { path: head.to_owned(), no_regex: false },
     };

@@ -62,7 +62,7 @@ mod tests {
         let list = |entries: Entries<'_>| {
             entries.iter().map(|(key, value)| ((*key).into(), template(value))).collect()
         };
-        let regex = |text: &str| regex::Regex::new(text).unwrap();
+        let regex = |text: &str| longwire_conf::pattern::Pattern::new(text, false).unwrap();
         Map {
             variable: "m".to_owned(),
             source: template(source),

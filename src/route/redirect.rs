@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn rules_are_tried_in_order() {
-        let regex = regex::Regex::new("^https?://(?<h>[^/]+)/r(.*)$").unwrap();
+        let regex = longwire_conf::pattern::Pattern::new("^https?://(?<h>[^/]+)/r(.*)$", false).unwrap();
         let rules = Arc::new([
             RedirectRule::Prefix(template("http://x.y/"), template("/z/")),
             RedirectRule::Regex(regex, template("https://$host/$h$2")),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use longwire_conf::model::{Server, ServerName};
-use regex::Regex;
+use longwire_conf::pattern::Pattern;
 
 use super::facts::Captures;
 
@@ -54,7 +54,7 @@ pub struct ServerIndex {
     suffixes: HashMap<String, usize>,
     /// `www.example.` for `www.example.*`.
     prefixes: HashMap<String, usize>,
-    regexes: Vec<(Regex, usize)>,
+    regexes: Vec<(Pattern, usize)>,
 }
 
 /// A server that was found.
@@ -197,7 +197,7 @@ mod tests {
             [b'*', ..] => vec![ServerName::Suffix(name[1..].to_owned())],
             [.., b'*'] => vec![ServerName::Prefix(name[..name.len() - 1].to_owned())],
             [b'.', ..] => vec![ServerName::Suffix(name.to_owned()), ServerName::Exact(name[1..].to_owned())],
-            [b'~', ..] => vec![ServerName::Regex(Regex::new(&name[1..]).unwrap())],
+            [b'~', ..] => vec![ServerName::Regex(Pattern::new(&name[1..], true).unwrap())],
             _ => vec![ServerName::Exact(name.to_owned())],
         }
     }

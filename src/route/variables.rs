@@ -191,7 +191,7 @@ mod tests {
     fn captures_are_taken_over() {
         let mut facts = facts("/");
         facts.named = vec![("name".to_owned(), "value".to_owned())];
-        let regex = regex::Regex::new("(?<name>x)(y)?(?<other>z)").unwrap();
+        let regex = longwire_conf::pattern::Pattern::new("(?<name>x)(y)?(?<other>z)", false).unwrap();
         facts.capture(Captures::of(&regex, "-xz-").unwrap());
         facts.capture(Captures::default());
         with_scope(&facts, &[], |scope| {

@@ -15,7 +15,7 @@ mod level;
 mod mime;
 pub mod model;
 mod names;
-mod pattern;
+pub mod pattern;
 mod resolve;
 pub mod source;
 pub mod template;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::pattern::Pattern;
 use crate::source::Span;
 use crate::template::Template;
 
@@ -131,7 +132,7 @@ pub struct Map {
     /// `hostnames`: `example.*` masks as `example.`-prefixes, longest first.
     pub prefixes: Vec<(String, Template)>,
     /// Regular expressions in file order; captures are visible in the value.
-    pub regexes: Vec<(regex::Regex, Template)>,
+    pub regexes: Vec<(Pattern, Template)>,
     /// `default`; empty when not written.
     pub default: Template,
     /// Whether `hostnames` was written (a trailing dot of the source is then ignored).
@@ -247,7 +248,7 @@ pub enum ServerName {
     /// `www.example.*` as `www.example.`.
     Prefix(String),
     /// `~regex`: the expression, with captures by name for variables.
-    Regex(regex::Regex),
+    Regex(Pattern),
 }
 
 /// TLS settings of a server.
@@ -329,7 +330,7 @@ pub enum Matcher {
         no_regex: bool,
     },
     /// `~` and `~*`.
-    Regex(regex::Regex),
+    Regex(Pattern),
     /// `@name`.
     Named(String),
 }
@@ -533,7 +534,7 @@ pub enum RedirectRule {
     /// A prefix to replace.
     Prefix(Template, Template),
     /// A regular expression and its replacement.
-    Regex(regex::Regex, Template),
+    Regex(Pattern, Template),
 }
 
 /// `proxy_ssl_*`.

@@ -253,7 +253,7 @@ fn server_names() {
         "Prefix(\"e.\")",
         "Exact(\"\")",
         "Exact(\"_\")",
-        "Regex(Regex(\"^(?<n>x)\\\\.y$\"))",
+        "Regex(Pattern(\"^(?<n>x)\\\\.y$\"))",
     ];
     assert_eq!(shown, expected);
     assert!(matches!(&config.servers[0].names[7], ServerName::Regex(regex) if regex.is_match("X.Y")));
@@ -274,8 +274,8 @@ fn location_forms() {
         "Exact(\"/a\")",
         "Exact(\"/b\")",
         "Prefix { path: \"/c\", no_regex: true }",
-        "Regex(Regex(\"^/d\"))",
-        "Regex(Regex(\"^/e$\"))",
+        "Regex(Pattern(\"^/d\"))",
+        "Regex(Pattern(\"^/e$\"))",
         "Named(\"f\")",
         "Prefix { path: \"/g h\", no_regex: false }",
     ];

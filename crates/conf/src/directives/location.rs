@@ -14,7 +14,7 @@ pub(super) const TABLE: &[Entry] = &[
         SERVER_LOCATION,
         (1, 2),
         "[= | ~ | ~* | ^~] PATH | @NAME",
-        "What is done with requests for a path: exact with `=`; else the longest prefix; then the first regular expression that matches, unless the prefix is marked `^~`.",
+        "What is done with requests for a path: exact with `=`; else the longest prefix; then the first regular expression that matches, unless the prefix is marked `^~`. Expressions run in linear time; one that looks around or refers back, which cannot, is tried for a bounded number of steps.",
         location,
     ),
     set(
@@ -23,7 +23,7 @@ pub(super) const TABLE: &[Entry] = &[
         (0, 0),
         "",
         "",
-        "Requests from outside are answered with 404; only error pages get here.",
+        "Requests from outside are answered with 404; only error pages, `rewrite`, `try_files`, `index` and `auth_request` get here.",
         |b, _| b.level.internal = true,
     ),
 ];

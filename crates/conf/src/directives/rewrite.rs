@@ -5,7 +5,7 @@ use crate::build::Builder;
 use crate::diagnostic::Diagnostic;
 use crate::level::{Level, TypedRule};
 use crate::model::{Assigned, Condition, FileTest, Return, Rewrite, Rule, Then};
-use crate::pattern;
+use crate::pattern::{self, Pattern};
 use crate::source::Span;
 use crate::template::{Template, Variable};
 use crate::token::Word;
@@ -181,7 +181,7 @@ fn comparison(b: &mut Builder<'_>, variable: &Word, sign: &Word, operand: &Word)
 }
 
 impl Builder<'_> {
-    fn regex(&mut self, word: &Word, ignore_case: bool) -> Option<regex::Regex> {
+    fn regex(&mut self, word: &Word, ignore_case: bool) -> Option<Pattern> {
         match pattern::compile(word, &word.value, ignore_case) {
             Ok(regex) => Some(regex),
             Err(mistake) => {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Location, Return};
+use crate::pattern::Pattern;
 use crate::template::Template;
 
 /// Where a directive stands, for logs: `FILE:LINE`.
@@ -65,7 +66,7 @@ pub enum Condition {
         /// The variable.
         value: Template,
         /// The expression.
-        regex: regex::Regex,
+        regex: Pattern,
         /// With `!`.
         negated: bool,
     },
@@ -97,7 +98,7 @@ pub enum FileTest {
 #[derive(Debug, Clone)]
 pub struct Rewrite {
     /// What the path must match.
-    pub regex: regex::Regex,
+    pub regex: Pattern,
     /// The new path, or the URL of a redirect.
     pub replacement: Template,
     /// New arguments, behind a `?` of the replacement. A redirect has them in its URL.
