@@ -2,7 +2,7 @@
 
 from theme import answering, case, each, get, head, post, ws
 
-WANTED = "allow, deny, auth_basic, satisfy, auth_request, limit_except"
+WANTED = "allow, deny, auth_basic"
 RITUAL = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
 # user:pass in several of the forms that crypt(3) and nginx know; {PLAIN} is nginx's own.
 HTPASSWD = {

@@ -2,7 +2,6 @@
 
 from theme import answering, case, each, get, head, post, ws
 
-WANTED = "root, alias, index, try_files, types, expires"
 SITE = {
     "www/index.html": "<p>home",
     "www/a.txt": "text a",
@@ -138,7 +137,7 @@ CASES = [
     ),
     case(
         "index of an application",
-        "root FOLDER/www; location / { try_files $uri /index.html; } location /api/ { proxy_pass http://BACKEND/; } location /ws { proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; proxy_pass http://BACKEND; } location ~* \\.(css|js)$ { expires 1y; add_header Cache-Control public; }",
+        "root FOLDER/www; location / { try_files $uri /index.html; } location /api/ { proxy_pass http://BACKEND/; } location /ws { proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; proxy_pass http://BACKEND; } location ~* \\.(css|js)$ { expires max; add_header Cache-Control public; }",
         *each(get, "/", "/deep/link", "/api/x", "/main.js", "/absent.js"),
         ws("/ws"),
         files=SITE,
@@ -186,6 +185,14 @@ CASES = [
         "root FOLDER/www; location / { expires off; } location /epoch { expires epoch; return 200 x; } location /max { expires max; return 200 x; } location /off { expires off; return 200 x; } location /neg { expires -1; return 200 x; } location /404 { expires max; return 404; } location /p { expires epoch; proxy_pass http://BACKEND; } location /added { expires epoch; add_header Cache-Control public; return 200 x; }",
         *each(get, "/epoch", "/max", "/off", "/404", "/p", "/added"),
         answering("/p", "Cache-Control: private", "Expires: 0", body="x"),
+        files=SITE,
+    ),
+    case(
+        "an alias without its slash",
+        "location /slip { alias FOLDER/www/sub/; }",
+        get("/slip../a.txt").differs("files-stay-in-their-folder", {"status": 200}, {"status": 403}),
+        get("/slip../../a.txt"),
+        get("/slipindex.html"),
         files=SITE,
     ),
     case(

@@ -2,7 +2,6 @@
 
 from theme import answering, case, each, get, head, post, ws
 
-WANTED = "if, set, rewrite"
 RITUAL = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
 
 CASES = [
