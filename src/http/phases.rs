@@ -100,6 +100,7 @@ impl Exchange {
     fn count_change(&mut self) -> bool {
         self.changes_left = self.changes_left.saturating_sub(1);
         if self.changes_left == 0 {
+            self.last = true;
             let uri = &self.facts.uri;
             self.trouble(
                 "configuration",

@@ -465,6 +465,12 @@ fn answer_of(
         && status >= 300
         && answer::error_page(settings, status, &x.scope()).is_some();
     if intercepted {
+        if status == 401 {
+            // How to ask again is told whoever words the rest.
+            for value in parts.headers.get_all(header::WWW_AUTHENTICATE) {
+                x.extra.append(header::WWW_AUTHENTICATE, value.clone());
+            }
+        }
         return Step::Status(status, None);
     }
     // An error page is sent with the status that it stands for.

@@ -39,7 +39,7 @@ pub enum Answer {
 /// Evaluates a `return`. Within an error page a [`Reply`] has the status that the page forces
 /// ([`Outcome::forced`](super::facts::Outcome::forced)); a status that fails has a page of its own.
 pub fn answer(rule: &Return, settings: &Settings, scope: &Scope<'_>) -> Answer {
-    scope.answering(rule.code, |scope, sent| {
+    scope.answering(rule.code, HeaderMap::new(), |scope, sent| {
         let text = rule.text.as_ref().map(|text| scope.render(text));
         match (rule.code, text) {
             (444, _) | (408 | 499, None) => Answer::Close,
@@ -102,7 +102,7 @@ pub fn error_page(settings: &Settings, status: u16, scope: &Scope<'_>) -> Option
         ErrorAnswer::Code(code) => Some(code),
         ErrorAnswer::Page => None,
     };
-    let target = scope.answering(status, |scope, _| scope.render(&rule.target));
+    let target = scope.answering(status, HeaderMap::new(), |scope, _| scope.render(&rule.target));
     Some(match target.first() {
         Some(b'/') => {
             let mut parts = target.splitn(2, |byte| *byte == b'?');

@@ -56,7 +56,7 @@ pub fn add_headers(headers: &mut HeaderMap, status: u16, settings: &Settings, sc
     let rules = &settings.add_header;
     let expires = settings.expires != Expires::Fixed(Expiry::Off);
     if expires || !rules.is_empty() {
-        scope.answering(status, |scope, status| {
+        scope.answering(status, headers.clone(), |scope, status| {
             if expires && is_usual(status) {
                 set_expires(headers, settings, scope);
             }
@@ -147,6 +147,20 @@ mod tests {
             let expected: &[&str] = if usual { &["x-always: a", "x-plain: p"] } else { &["x-always: a"] };
             assert_eq!(listed(&answer), expected, "{status}");
         }
+    }
+
+    /// A map may decide by the type of the answer, as many do for `expires`.
+    #[test]
+    fn values_see_the_answer() {
+        let rule = AddHeader {
+            name: "X-Type".to_owned(),
+            value: template("$sent_http_content_type $status"),
+            always: true,
+        };
+        let settings = Settings { add_header: [rule].into(), ..settings() };
+        let mut answer = headers(&[("content-type", "text/css")]);
+        with_scope(&facts("/"), &[], |scope| add_headers(&mut answer, 404, &settings, scope));
+        assert_eq!(listed(&answer), ["content-type: text/css", "x-type: text/css 404"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use http::HeaderMap;
 use longwire_conf::template::{Part, Template, Variable};
 
 use super::facts::{Captures, Facts};
@@ -74,9 +75,15 @@ impl<'a> Scope<'a> {
         value
     }
 
-    /// Runs something that already sees the status of the answer, forced or not.
-    pub(super) fn answering<T>(&self, status: u16, run: impl FnOnce(&Scope<'_>, u16) -> T) -> T {
+    /// Runs something that already sees the answer: its headers, and its status, forced or not.
+    pub(super) fn answering<T>(
+        &self,
+        status: u16,
+        headers: HeaderMap,
+        run: impl FnOnce(&Scope<'_>, u16) -> T,
+    ) -> T {
         let mut facts = self.facts.clone();
+        facts.outcome.sent = headers;
         let status = facts.outcome.forced.unwrap_or(status);
         facts.outcome.status = status;
         run(&Scope { facts: &facts, ..*self }, status)
