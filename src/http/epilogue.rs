@@ -11,7 +11,9 @@ use super::Service;
 use super::journal::Journal;
 use crate::clock;
 use crate::log::{Context, Pieces, Reader};
+use crate::net::os_text;
 use crate::route::facts::{ConnectionFacts, Course, Facts, Outcome, Peer, Try, TunnelFacts};
+use crate::tls::Fault;
 use crate::tunnel::{About, Keeper, Place, Report};
 
 /// Headers that the error log names, the request's own.
@@ -242,6 +244,15 @@ impl std::fmt::Display for Told<'_> {
             Cause::Idle => write!(f, " (proxy_read_timeout {:?})", self.settings.proxy_read_timeout)?,
             Cause::MessageTooBig => write!(f, " (websocket_max_message)")?,
             _ => {}
+        }
+        if let Some(error) = &self.report.reason {
+            let fault = error.get_ref().and_then(|inner| inner.downcast_ref::<Fault>());
+            match fault {
+                Some(fault) if fault.is_of_peer() => {
+                    write!(f, ", fault of the {}: {fault}", outcome.ended_by.name())?;
+                }
+                _ => write!(f, " ({})", os_text(error))?,
+            }
         }
         write!(f, "; open {}.{:03} s", self.duration_us / 1_000_000, self.duration_us / 1000 % 1000)?;
         for (side, name) in [(Side::Client, "client"), (Side::Backend, "backend")] {

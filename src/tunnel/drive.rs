@@ -37,6 +37,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// What it counted.
     pub stats: Stats,
+    /// What the system or TLS said of the end that broke, where that ended it.
+    pub reason: Option<io::Error>,
 }
 
 struct Scratch {
@@ -62,6 +64,8 @@ pub(super) struct Drive<S> {
     unsettled: bool,
     /// When to turn again though nothing came; `u64::MAX` for never.
     due_us: u64,
+    /// The error that ended it.
+    reason: Option<io::Error>,
 }
 
 pub(super) struct End<S> {
@@ -142,7 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
     pub(super) fn new(tunnel: Tunnel, ends: Ends<S>) -> Drive<S> {
         let client = End::new(ends.streams.client, ends.early.client);
         let backend = End::new(ends.streams.backend, ends.early.backend);
-        Drive { tunnel, ends: Pair { client, backend }, unsettled: true, due_us: 0 }
+        Drive { tunnel, ends: Pair { client, backend }, unsettled: true, due_us: 0, reason: None }
     }
 
     /// Does what somebody wishes. `now` as in [`Drive::turn`].
@@ -184,10 +188,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
     }
 
     /// What came of it, once both ends are closed.
-    pub(super) fn report(&self) -> Option<Report> {
+    pub(super) fn report(&mut self) -> Option<Report> {
         let closed = Side::BOTH.iter().all(|&side| self.ends[side].stream.is_none());
         let outcome = self.tunnel.outcome().filter(|_| closed)?;
-        Some(Report { outcome: *outcome, stats: *self.tunnel.stats() })
+        Some(Report { outcome: *outcome, stats: *self.tunnel.stats(), reason: self.reason.take() })
     }
 
     /// When to turn again though nothing came; activity only moves it later.
@@ -268,9 +272,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
                 Ok(0) => self.tunnel.handle_eof(from, Time(now)),
                 // A TLS peer that closes TCP without close_notify: the frames say whether anything is missing.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    self.note(error);
                     self.tunnel.handle_eof(from, Time(now));
                 }
-                Err(_) => self.tunnel.handle_error(from, Time(now)),
+                Err(error) => self.fail(from, error, now),
                 Ok(count) => {
                     let input = &scratch.buffer[..count];
                     self.tunnel.handle_read(from, input, Time(now), &mut random, &mut scratch.plan);
@@ -296,13 +301,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         if !output.is_empty() {
             match Pin::new(&mut *stream).poll_write(cx, output) {
                 Poll::Ready(Ok(count)) => {
-                    let unflushed = Pin::new(stream).poll_flush(cx).is_pending();
+                    let unflushed = !matches!(Pin::new(stream).poll_flush(cx), Poll::Ready(Ok(())));
                     end.keep(&output[count..]);
                     if unflushed {
                         end.rest.get_or_insert_default().unflushed = true;
                     }
                 }
-                Poll::Ready(Err(_)) => return self.tunnel.handle_error(to, Time(now)),
+                Poll::Ready(Err(error)) => return self.fail(to, error, now),
                 Poll::Pending => end.keep(output),
             }
         }
@@ -326,14 +331,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         let Some(rest) = end.rest.as_mut().filter(|rest| rest.unflushed || !rest.pending.is_empty()) else {
             return false;
         };
-        let mut written = 0;
+        let (mut written, mut moved) = (0, false);
         let result = loop {
-            if written == rest.pending.len() {
-                break Pin::new(&mut *stream).poll_flush(cx);
-            }
-            match Pin::new(&mut *stream).poll_write(cx, &rest.pending[written..]) {
-                Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(count)) => written += count,
+            let step = match &rest.pending[written..] {
+                [] => Pin::new(&mut *stream).poll_flush(cx).map_ok(|()| None),
+                rest => Pin::new(&mut *stream).poll_write(cx, rest).map_ok(Some),
+            };
+            match step {
+                Poll::Ready(Ok(None)) => break Poll::Ready(Ok(())),
+                Poll::Ready(Ok(Some(0))) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(Some(count))) => (written, moved) = (written + count, true),
+                // Some of what the stream took before has left it (TLS).
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => moved = true,
                 Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
                 Poll::Pending => break Poll::Pending,
             }
@@ -344,20 +353,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
             rest.pending.drain(..written);
         }
         rest.unflushed = result.is_pending();
-        if written > 0 {
+        if moved {
             // It still takes bytes: that counts anew from here.
             rest.finish_by_us = None;
         }
         end.tidy();
         match result {
             Poll::Ready(Ok(())) => self.tunnel.handle_flushed(to, Time(now)),
-            Poll::Ready(Err(_)) => {
-                self.tunnel.handle_error(to, Time(now));
+            Poll::Ready(Err(error)) => {
+                self.fail(to, error, now);
                 return true;
             }
-            Poll::Pending => self.tunnel.handle_blocked(to, written > 0, Time(now)),
+            Poll::Pending => self.tunnel.handle_blocked(to, moved, Time(now)),
         }
         false
+    }
+
+    /// An end broke.
+    fn fail(&mut self, side: Side, error: io::Error, now: u64) {
+        self.note(error);
+        self.tunnel.handle_error(side, Time(now));
+    }
+
+    /// Remembers what ends the tunnel; what comes later follows from it.
+    fn note(&mut self, error: io::Error) {
+        if !self.tunnel.is_ending() {
+            self.reason = Some(error);
+        }
     }
 
     /// Closes an end as far as the tunnel is done with it. True when there is more to read and discard.

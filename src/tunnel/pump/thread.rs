@@ -180,9 +180,9 @@ mod tests {
     use super::super::kernel::Epoll;
     use super::*;
 
-    /// Every open tunnel without TLS costs this much, and what the allocator adds.
+    /// Every open tunnel without TLS costs this much; the allocator makes 448 of it.
     #[test]
     fn a_slot_is_small() {
-        assert!(size_of::<Slot<Epoll>>() <= 400, "{} bytes", size_of::<Slot<Epoll>>());
+        assert!(size_of::<Slot<Epoll>>() <= 408, "{} bytes", size_of::<Slot<Epoll>>());
     }
 }

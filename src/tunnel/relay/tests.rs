@@ -401,6 +401,20 @@ fn ends_that_do_nothing_are_not_waited_for() {
     });
 }
 
+/// Of what a stream took, a few bytes leave at a time: that is progress, though the stream takes no more.
+#[test]
+fn a_few_bytes_at_a_time_are_progress() {
+    let setting = |_: &mut Rng| {
+        let mut setting = slow(Side::Client, Finish::Close, 3000, None);
+        setting.peers.backend.reads = (10, 3000);
+        setting.room.backend = 10;
+        setting.options.idle_us = 100_000 * SECOND;
+        setting.options.close_us = 100_000 * SECOND;
+        setting
+    };
+    repeat(20, setting, |run| run.check());
+}
+
 #[test]
 fn an_end_that_takes_nothing_is_dropped() {
     let setting = |_: &mut Rng| {

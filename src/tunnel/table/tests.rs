@@ -31,7 +31,7 @@ impl Keeper for Told {
     }
 
     fn ended(self: Box<Self>, report: &Report) {
-        let report = Report { outcome: report.outcome, stats: report.stats };
+        let report = Report { outcome: report.outcome, stats: report.stats, reason: None };
         let _ = self.end.send((self.about.id, report));
     }
 }

@@ -56,11 +56,17 @@ impl Moody {
         self.rng.usize(1..=most.clamp(1, likes)).min(most)
     }
 
+    /// `Interrupted`: some of it left, and the rest has to wait.
     fn send_kept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let kept = self.kept.get_or_insert_default();
+        let mut moved = false;
         while !kept.is_empty() {
-            let sent = ready!(Pin::new(&mut self.pipe).poll_write(cx, kept))?;
-            kept.drain(..sent);
+            match Pin::new(&mut self.pipe).poll_write(cx, kept) {
+                Poll::Ready(sent) => kept.drain(..sent?),
+                Poll::Pending if moved => return Poll::Ready(Err(io::ErrorKind::Interrupted.into())),
+                Poll::Pending => return Poll::Pending,
+            };
+            moved = true;
         }
         Poll::Ready(Ok(()))
     }
@@ -108,7 +114,10 @@ impl AsyncWrite for Moody {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.mood(1, cx))?;
         if self.kept.is_some() {
-            ready!(self.send_kept(cx))?;
+            match ready!(self.send_kept(cx)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Poll::Pending,
+                result => result?,
+            }
         }
         Pin::new(&mut self.pipe).poll_shutdown(cx)
     }
