@@ -1,8 +1,9 @@
-//! The input is records of any kind and content, cut anywhere and sometimes altered: what is opened was said.
+//! The input is records of any kind and content, cut anywhere and sometimes altered: what is opened was said, also by a
+//! connection that was saved and restored. Or it is taken for a saved connection.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use longwire::tls::{Keys, MAX_RECORD, Opener, Sealer, Secret, Suite, whole_record};
+use longwire::tls::{Keys, MAX_RECORD, Opener, Sealer, Secret, Suite, restore, save, whole_record};
 
 fn keys(how: u8) -> Keys {
     let suite = [Suite::Aes128Gcm, Suite::Aes256Gcm, Suite::Chacha20Poly1305][usize::from(how >> 2) % 3];
@@ -12,13 +13,23 @@ fn keys(how: u8) -> Keys {
         Suite::Chacha20Poly1305 => (32, 32),
     };
     match how & 1 {
-        0 => Keys::tls13(suite, Secret::new(&vec![7; secret]).unwrap(), 0).unwrap(),
+        0 => Keys::tls13(suite, &Secret::new(&vec![7; secret]).unwrap(), 0).unwrap(),
         _ => Keys::tls12(suite, &vec![7; key], [9; 12], 0).unwrap(),
     }
 }
 
 fuzz_target!(|input: &[u8]| {
     let Some((&how, mut rest)) = input.split_first() else { return };
+    if how & 128 != 0 {
+        let Ok(mut state) = restore(rest) else { return };
+        let again = save(&state.opener, &state.sealer, &state.received, &state.unsent, state.end);
+        assert!(restore(&again).is_ok_and(|state| {
+            *again == *save(&state.opener, &state.sealer, &state.received, &state.unsent, state.end)
+        }));
+        state.opener.open(&mut state.received);
+        let _ = state.sealer.seal(b"data", &mut state.unsent);
+        return;
+    }
     let (mut sealer, mut opener) = (Sealer::new(keys(how)), Opener::new(keys(how), how & 2 == 0));
     let (mut said, mut heard, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     while let [kind, len, cut, more @ ..] = rest {
@@ -38,6 +49,10 @@ fuzz_target!(|input: &[u8]| {
         }
         let (front, back) = wire.split_at(usize::from(*cut).min(wire.len()));
         for piece in [front, back] {
+            if cut % 2 == 1 {
+                let state = restore(&save(&opener, &sealer, &kept, &[], None)).unwrap();
+                (opener, sealer, kept) = (state.opener, state.sealer, state.received);
+            }
             kept.extend_from_slice(piece);
             let opened = opener.open(&mut kept);
             assert!(opened.data <= opened.used && opened.used <= kept.len());

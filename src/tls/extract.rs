@@ -120,7 +120,7 @@ fn keys(version: Version, exposed: (u64, Exposed), secret: Option<Secret>) -> Re
         Version::Tls12 => Keys::tls12(suite, key.as_ref(), iv, seq),
         Version::Tls13 => {
             let secret = secret.and_then(|secret| Keys::find(suite, secret, key.as_ref(), MAX_UPDATES));
-            Keys::tls13(suite, secret.ok_or("the key does not follow from the traffic secret")?, seq)
+            Keys::tls13(suite, &secret.ok_or("the key does not follow from the traffic secret")?, seq)
         }
     };
     made.map_err(|fault: Fault| fault.to_string())

@@ -4,8 +4,11 @@ use aws_lc_rs::aead::{self, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, HKDF_SHA384, KeyType, Prk};
 use zeroize::Zeroizing;
 
+use super::cipher::Cipher;
 use super::fault::Fault;
 
+/// The longest key.
+const MAX_KEY: usize = 32;
 /// The longest secret: an output of SHA-384.
 const MAX_SECRET: usize = 48;
 
@@ -30,6 +33,16 @@ pub enum Suite {
 }
 
 impl Suite {
+    /// Bytes of a key.
+    pub(super) fn key_len(self) -> usize {
+        self.algorithm().key_len()
+    }
+
+    /// Bytes of a traffic secret in TLS 1.3: what the suite's hash gives.
+    pub(super) fn secret_len(self) -> usize {
+        if self == Suite::Aes256Gcm { 48 } else { 32 }
+    }
+
     fn algorithm(self) -> &'static aead::Algorithm {
         match self {
             Suite::Aes128Gcm => &aead::AES_128_GCM,
@@ -43,7 +56,7 @@ impl Suite {
 #[derive(Clone)]
 pub struct Secret {
     bytes: Box<Zeroizing<[u8; MAX_SECRET]>>,
-    len: usize,
+    len: u8,
 }
 
 impl Secret {
@@ -51,11 +64,11 @@ impl Secret {
     pub fn new(from: &[u8]) -> Option<Secret> {
         let mut bytes = Box::new(Zeroizing::new([0; MAX_SECRET]));
         bytes.get_mut(..from.len())?.copy_from_slice(from);
-        Some(Secret { bytes, len: from.len() })
+        Some(Secret { bytes, len: from.len() as u8 }) // fits: it is not longer than the array
     }
 
     fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
+        &self.bytes[..usize::from(self.len)]
     }
 }
 
@@ -75,25 +88,24 @@ impl KeyType for Length {
 }
 
 /// HKDF-Expand-Label (RFC 8446 section 7.1) with an empty context.
-fn expand(suite: Suite, secret: &Secret, label: &[u8], out: &mut [u8]) -> Result<(), Fault> {
+fn expand(suite: Suite, secret: &[u8], label: &[u8], out: &mut [u8]) -> Result<(), Fault> {
     let algorithm = if suite == Suite::Aes256Gcm { HKDF_SHA384 } else { HKDF_SHA256 };
     let length = (out.len() as u16).to_be_bytes();
     let info = [&length[..], &[label.len() as u8 + 6], b"tls13 ", label, &[0]];
-    let prk = Prk::new_less_safe(algorithm, secret.as_bytes());
+    let prk = Prk::new_less_safe(algorithm, secret);
     prk.expand(&info, Length(out.len())).and_then(|okm| okm.fill(out)).map_err(|_| Fault::Internal)
 }
 
-/// Key and sequence number of one direction.
-///
-/// The cipher's own state can be made again from the rest, which is plain data.
+/// Key and sequence number of one direction, as plain data.
 pub struct Keys {
     version: Version,
     suite: Suite,
-    /// The traffic secret in TLS 1.3, from which the key follows; in TLS 1.2 the key.
-    root: Secret,
+    /// The key, and behind it the traffic secret in TLS 1.3; wiped when dropped, and in one place, as a [`Secret`] is.
+    secrets: Box<Zeroizing<[u8; MAX_KEY + MAX_SECRET]>>,
     iv: [u8; NONCE_LEN],
     seq: u64,
-    cipher: LessSafeKey,
+    /// Made of the key when it is needed.
+    cipher: Cipher,
 }
 
 impl std::fmt::Debug for Keys {
@@ -102,25 +114,29 @@ impl std::fmt::Debug for Keys {
     }
 }
 
-fn cipher(suite: Suite, key: &[u8]) -> Result<LessSafeKey, Fault> {
-    UnboundKey::new(suite.algorithm(), key).map(LessSafeKey::new).map_err(|_| Fault::Internal)
-}
-
 impl Keys {
     /// Keys of TLS 1.2. The IV is the nonce for sequence number zero.
     pub fn tls12(suite: Suite, key: &[u8], iv: [u8; NONCE_LEN], seq: u64) -> Result<Keys, Fault> {
-        let root = Secret::new(key).ok_or(Fault::Internal)?;
-        Ok(Keys { version: Version::Tls12, suite, root, iv, seq, cipher: cipher(suite, key)? })
+        if key.len() != suite.key_len() {
+            return Err(Fault::Internal);
+        }
+        let mut secrets = Box::new(Zeroizing::new([0; MAX_KEY + MAX_SECRET]));
+        secrets[..key.len()].copy_from_slice(key);
+        Ok(Keys { version: Version::Tls12, suite, secrets, iv, seq, cipher: Cipher::new() })
     }
 
     /// Keys of TLS 1.3: key and IV follow from the traffic secret (RFC 8446 section 7.3).
-    pub fn tls13(suite: Suite, secret: Secret, seq: u64) -> Result<Keys, Fault> {
-        let mut key = Zeroizing::new([0; 32]);
-        let key = &mut key[..suite.algorithm().key_len()];
-        expand(suite, &secret, b"key", key)?;
+    pub fn tls13(suite: Suite, secret: &Secret, seq: u64) -> Result<Keys, Fault> {
+        let secret = secret.as_bytes();
+        if secret.len() != suite.secret_len() {
+            return Err(Fault::Internal);
+        }
+        let mut secrets = Box::new(Zeroizing::new([0; MAX_KEY + MAX_SECRET]));
+        expand(suite, secret, b"key", &mut secrets[..suite.key_len()])?;
+        secrets[MAX_KEY..MAX_KEY + secret.len()].copy_from_slice(secret);
         let mut iv = [0; NONCE_LEN];
-        expand(suite, &secret, b"iv", &mut iv)?;
-        Ok(Keys { version: Version::Tls13, suite, root: secret, iv, seq, cipher: cipher(suite, key)? })
+        expand(suite, secret, b"iv", &mut iv)?;
+        Ok(Keys { version: Version::Tls13, suite, secrets, iv, seq, cipher: Cipher::new() })
     }
 
     /// The traffic secret whose key is this one: `secret` or one of those that follow it by `updates` KeyUpdates.
@@ -128,11 +144,11 @@ impl Keys {
         let mut derived = Zeroizing::new([0; 32]);
         let derived = derived.get_mut(..key.len())?;
         for _ in 0..=updates {
-            expand(suite, &secret, b"key", derived).ok()?;
+            expand(suite, secret.as_bytes(), b"key", derived).ok()?;
             if derived == key {
                 return Some(secret);
             }
-            secret = next(suite, &secret).ok()?;
+            secret = next(suite, secret.as_bytes()).ok()?;
         }
         None
     }
@@ -152,9 +168,17 @@ impl Keys {
         self.seq
     }
 
+    /// What all of it follows from, to be saved: in TLS 1.2 key and IV, in TLS 1.3 the traffic secret alone.
+    pub(super) fn root(&self) -> (&[u8], &[u8]) {
+        match self.version {
+            Version::Tls12 => (&self.secrets[..self.suite.key_len()], &self.iv),
+            Version::Tls13 => (self.secret(), &[]),
+        }
+    }
+
     /// Moves on to the next generation of TLS 1.3 keys (RFC 8446 section 7.2).
     pub fn update(&mut self) -> Result<(), Fault> {
-        *self = Keys::tls13(self.suite, next(self.suite, &self.root)?, 0)?;
+        *self = Keys::tls13(self.suite, &next(self.suite, self.secret())?, 0)?;
         Ok(())
     }
 
@@ -166,8 +190,8 @@ impl Keys {
     /// The IV combined with the sequence number (RFC 8446 section 5.3, RFC 7905 section 2).
     fn nonce(&self) -> [u8; NONCE_LEN] {
         let mut nonce = self.iv;
-        for (byte, seq) in nonce[4..].iter_mut().zip(self.seq.to_be_bytes()) {
-            *byte ^= seq;
+        if let Some(last) = nonce.last_chunk_mut::<8>() {
+            *last = (u64::from_be_bytes(*last) ^ self.seq).to_be_bytes();
         }
         nonce
     }
@@ -200,7 +224,11 @@ impl Keys {
         }
         let (aad, from) = self.aad(header, content);
         let nonce = Nonce::assume_unique_for_key(nonce);
-        self.cipher.open_in_place(nonce, Aad::from(&aad[from..]), sealed).map_err(|_| Fault::BadRecord)?;
+        let aad = Aad::from(&aad[from..]);
+        let open = |cipher: &LessSafeKey| cipher.open_in_place(nonce, aad, sealed).is_ok();
+        if !self.with_cipher(open)? {
+            return Err(Fault::BadRecord);
+        }
         self.seq = self.seq.checked_add(1).ok_or(Fault::Exhausted)?;
         Ok(content)
     }
@@ -226,15 +254,35 @@ impl Keys {
         let (aad, from) = self.aad(header, out.len() - start);
         self.seq = next;
         let nonce = Nonce::assume_unique_for_key(nonce);
-        let tag = self.cipher.seal_in_place_separate_tag(nonce, Aad::from(&aad[from..]), &mut out[start..]);
-        out.extend_from_slice(tag.map_err(|_| Fault::Internal)?.as_ref());
-        Ok(())
+        let aad = Aad::from(&aad[from..]);
+        let seal = |cipher: &LessSafeKey| {
+            let tag = cipher.seal_in_place_separate_tag(nonce, aad, &mut out[start..]);
+            tag.is_ok_and(|tag| {
+                out.extend_from_slice(tag.as_ref());
+                true
+            })
+        };
+        if self.with_cipher(seal)? { Ok(()) } else { Err(Fault::Internal) }
+    }
+
+    #[inline]
+    fn with_cipher<T>(&mut self, work: impl FnOnce(&LessSafeKey) -> T) -> Result<T, Fault> {
+        let build = || {
+            let key = UnboundKey::new(self.suite.algorithm(), &self.secrets[..self.suite.key_len()]);
+            key.map(LessSafeKey::new).map_err(|_| Fault::Internal)
+        };
+        self.cipher.with(build, work)
+    }
+
+    /// The traffic secret.
+    fn secret(&self) -> &[u8] {
+        &self.secrets[MAX_KEY..MAX_KEY + self.suite.secret_len()]
     }
 }
 
 /// The traffic secret after a KeyUpdate.
-fn next(suite: Suite, secret: &Secret) -> Result<Secret, Fault> {
+fn next(suite: Suite, secret: &[u8]) -> Result<Secret, Fault> {
     let mut bytes = Box::new(Zeroizing::new([0; MAX_SECRET]));
-    expand(suite, secret, b"traffic upd", &mut bytes[..secret.len])?;
-    Ok(Secret { bytes, len: secret.len })
+    expand(suite, secret, b"traffic upd", &mut bytes[..secret.len()])?;
+    Ok(Secret { bytes, len: secret.len() as u8 }) // fits: it is an output of the hash
 }

@@ -3,20 +3,24 @@
 
 mod accept;
 mod certificate;
+mod cipher;
 mod connect;
 mod extract;
 mod fault;
 mod keys;
 mod record;
+mod save;
 mod secrets;
 mod stream;
 mod tap;
 
 pub use accept::{Offer, handshake, offer, rejecting_offer};
 pub use certificate::{CertificateError, load, self_signed};
+pub use cipher::cool;
 pub use connect::{Connector, connector};
 pub use extract::Extracted;
 pub use fault::Fault;
 pub use keys::{Keys, Secret, Suite, Version};
 pub use record::{MAX_RECORD, Opened, Opener, Sealer, whole_record};
+pub use save::{RestoreError, State, restore, save};
 pub use stream::{Conn, Secured, Session};

@@ -5,6 +5,7 @@
 
 use super::fault::Fault;
 use super::keys::{Keys, Suite, Version};
+use super::save::{Reader, RestoreError, Writer};
 
 /// Most bytes of data in a record.
 const MAX_DATA: usize = 1 << 14;
@@ -61,12 +62,32 @@ struct Message {
     head: [u8; 4],
     have: u8,
     /// Bytes still to be ignored.
-    skip: usize,
+    skip: u32,
 }
 
 impl Message {
     fn is_cut(&self) -> bool {
         self.have > 0
+    }
+
+    fn is_ticket(&self) -> bool {
+        self.head[0] == NEW_SESSION_TICKET
+    }
+
+    /// Whether it can stand between two records of such a connection.
+    fn is_possible(&self, version: Version, from_server: bool) -> bool {
+        if !self.is_cut() {
+            return true;
+        }
+        let begun =
+            version == Version::Tls13 && (self.head[0] == KEY_UPDATE || self.is_ticket() && from_server);
+        begun
+            && match (self.have, self.is_ticket()) {
+                (1..4, _) => true,
+                (4, true) => (1..1 << 24).contains(&self.skip),
+                (4, false) => self.skip == 1,
+                _ => false,
+            }
     }
 }
 
@@ -111,6 +132,28 @@ impl Opener {
     /// The keys.
     pub fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    pub(super) fn write(&self, w: &mut Writer) {
+        w.keys(&self.keys);
+        w.u8(self.from_server.into());
+        w.array(self.message.head);
+        w.u8(self.message.have);
+        w.array(self.message.skip.to_le_bytes());
+        w.u8(self.dry);
+    }
+
+    pub(super) fn read(r: &mut Reader<'_>) -> Result<Opener, RestoreError> {
+        let (keys, from_server) = (r.keys()?, r.flag()?);
+        let message = Message { head: r.array()?, have: r.u8()?, skip: u32::from_le_bytes(r.array()?) };
+        if !message.is_possible(keys.version(), from_server) {
+            return Err(RestoreError::Invalid("message"));
+        }
+        let dry = r.u8()?;
+        if dry > MAX_DRY {
+            return Err(RestoreError::Invalid("number of records"));
+        }
+        Ok(Opener { keys, from_server, message, dry })
     }
 
     /// Opens all whole records at the front of a buffer, in place, and moves their data together.
@@ -216,7 +259,7 @@ impl Opener {
                 message.have += 1;
                 content = &content[1..];
                 let [kind, high, middle, low] = message.head;
-                message.skip = u32::from_be_bytes([0, high, middle, low]) as usize;
+                message.skip = u32::from_be_bytes([0, high, middle, low]);
                 let good = match (message.have, kind) {
                     (4, KEY_UPDATE) => message.skip == 1,
                     (_, NEW_SESSION_TICKET) => self.from_server,
@@ -231,9 +274,9 @@ impl Opener {
                 return self.key_update(content);
             }
             if message.have == 4 && message.head[0] != KEY_UPDATE {
-                let ignored = message.skip.min(content.len());
+                let ignored = content.len().min(message.skip as usize);
                 content = &content[ignored..];
-                message.skip -= ignored;
+                message.skip -= ignored as u32; // fits: it is no more than that
                 if message.skip == 0 {
                     *message = Message::default();
                 }
@@ -276,6 +319,20 @@ impl Sealer {
     /// The keys.
     pub fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    pub(super) fn write(&self, w: &mut Writer) {
+        w.keys(&self.keys);
+        w.u8(self.owes_update.into());
+        w.array(self.blocks.to_le_bytes());
+        w.u8(self.closed.into());
+    }
+
+    pub(super) fn read(r: &mut Reader<'_>) -> Result<Sealer, RestoreError> {
+        let keys = r.keys()?;
+        let owes_update = r.flag()?;
+        let blocks = u64::from_le_bytes(r.array()?);
+        Ok(Sealer { keys, owes_update, blocks, closed: r.flag()? })
     }
 
     /// The peer asked for new keys: a KeyUpdate goes out before the next data, one for all that were asked for
@@ -332,6 +389,7 @@ impl Sealer {
 
     /// Appends a record of any kind: what no peer should send, tests have to.
     #[doc(hidden)]
+    #[inline]
     pub fn record(&mut self, kind: u8, content: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
         let inner = [kind];
         let (kind, tail) = match self.keys.version() {
@@ -340,11 +398,13 @@ impl Sealer {
         };
         let [high, low] = (self.keys.sealed_len(content.len() + tail.len()) as u16).to_be_bytes();
         let header = [kind, 3, 3, high, low];
+        let start = out.len();
         out.extend_from_slice(&header);
-        self.blocks += (content.len() as u64).div_ceil(16) + 3;
-        self.keys.seal(header, [content, tail], out)
+        self.blocks = self.blocks.saturating_add((content.len() as u64).div_ceil(16) + 3);
+        // What is not sealed must not be sent.
+        self.keys.seal(header, [content, tail], out).inspect_err(|_| out.truncate(start))
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

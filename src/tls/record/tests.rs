@@ -38,10 +38,10 @@ impl KeyLog for Log {
 }
 
 /// A rustls connection, and our own record layer in the place of its peer.
-struct Both {
-    rustls: Connection,
-    opener: Opener,
-    sealer: Sealer,
+pub(in crate::tls) struct Both {
+    pub(in crate::tls) rustls: Connection,
+    pub(in crate::tls) opener: Opener,
+    pub(in crate::tls) sealer: Sealer,
 }
 
 impl Both {
@@ -87,7 +87,7 @@ impl Both {
     }
 
     /// What rustls sends for these data.
-    fn sent_by_rustls(&mut self, data: &[u8]) -> Vec<u8> {
+    pub(in crate::tls) fn sent_by_rustls(&mut self, data: &[u8]) -> Vec<u8> {
         let mut wire = Vec::new();
         for piece in data.chunks(10_000) {
             self.rustls.writer().write_all(piece).unwrap();
@@ -98,7 +98,7 @@ impl Both {
         wire
     }
 
-    fn feed(&mut self, mut wire: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+    pub(in crate::tls) fn feed(&mut self, mut wire: &[u8]) -> Result<Vec<u8>, rustls::Error> {
         let mut data = Vec::new();
         while !wire.is_empty() {
             self.rustls.read_tls(&mut wire).unwrap();
@@ -133,7 +133,7 @@ impl Both {
         wire
     }
 
-    fn is_tls13(&self) -> bool {
+    pub(in crate::tls) fn is_tls13(&self) -> bool {
         self.opener.keys().version() == Version::Tls13
     }
 }
@@ -161,12 +161,12 @@ fn keys((seq, exposed): (u64, Exposed), secret: Option<Secret>) -> Keys {
         None => Keys::tls12(suite, key.as_ref(), iv.as_ref().try_into().unwrap(), seq).unwrap(),
         Some(secret) => {
             let found = Keys::find(suite, secret, key.as_ref(), 10).expect("the secret of this key");
-            Keys::tls13(suite, found, seq).unwrap()
+            Keys::tls13(suite, &found, seq).unwrap()
         }
     }
 }
 
-fn each(mut test: impl FnMut(Both)) {
+pub(in crate::tls) fn each(mut test: impl FnMut(Both)) {
     for suite in SUITES {
         for we_serve in [true, false] {
             println!("{:?}, we serve: {we_serve}", suite.suite());
@@ -175,7 +175,7 @@ fn each(mut test: impl FnMut(Both)) {
     }
 }
 
-fn noise(len: usize) -> Vec<u8> {
+pub(in crate::tls) fn noise(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 7 + at / 251) as u8).collect()
 }
 
@@ -296,7 +296,7 @@ fn rig(suite: SupportedCipherSuite, from_server: bool) -> (Sealer, Opener) {
         _ => (Suite::Aes128Gcm, false),
     };
     let keys = || match tls13 {
-        true => Keys::tls13(kind, secret(), 0).unwrap(),
+        true => Keys::tls13(kind, &secret(), 0).unwrap(),
         false => Keys::tls12(kind, &[7; 16], [9; 12], 0).unwrap(),
     };
     (Sealer::new(keys()), Opener::new(keys(), from_server))
@@ -415,4 +415,37 @@ fn headers_and_lengths() {
         assert_eq!(rig(TLS13, false).1.open(&mut wire).end, Some(Err(Fault::Unexpected)), "not protected");
         assert_eq!(rig(TLS12, false).1.open(&mut wire).end, Some(Err(Fault::BadRecord)), "not protected");
     }
+}
+
+/// Ciphers are dropped when they are idle, and nobody notices: also not when a connection comes to another thread.
+#[test]
+fn ciphers_cool_and_come_back() {
+    use super::super::cipher::{cool, count};
+    let (second, mut now) = (1_000_000, 0);
+    each(|mut both| {
+        now += 10 * second;
+        cool(now);
+        let others = count();
+        let wire = both.sealed(b"one");
+        assert_eq!(both.feed(&wire).unwrap(), b"one");
+        assert_eq!(count(), others + 1, "rustls has ciphers of its own");
+        cool(now + second / 2);
+        assert_eq!(count(), others + 1, "it is not yet time to look");
+        for _ in 0..3 {
+            now += second;
+            let wire = both.sealed(b"more");
+            assert_eq!(both.feed(&wire).unwrap(), b"more");
+            cool(now);
+            assert_eq!(count(), others + 1, "it is in use");
+        }
+        cool(now + second);
+        assert_eq!(count(), others, "idle");
+        let elsewhere = std::thread::spawn(move || (both.sealed(b"elsewhere"), both));
+        let (mut wire, mut both) = elsewhere.join().unwrap();
+        wire.extend(both.sealed(", and back".as_bytes()));
+        assert_eq!(both.feed(&wire).unwrap(), b"elsewhere, and back");
+        assert_eq!(count(), others + 1);
+        drop(both);
+        assert_eq!(count(), others, "it went with its owner");
+    });
 }

@@ -7,10 +7,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use zeroize::Zeroizing;
 
 use super::Socket;
 use super::kernel::{Bare, Fd};
-use crate::tls::{Extracted, Fault, MAX_RECORD, Opener, Sealer, whole_record};
+use crate::tls::{self, Extracted, Fault, MAX_RECORD, Opener, RestoreError, Sealer, State, whole_record};
 
 /// Data taken by one write; more would only wait here.
 const CHUNK: usize = 64 * 1024;
@@ -25,12 +26,19 @@ pub struct Secure<F = Bare> {
     pub(super) socket: Socket<F>,
     opener: Opener,
     sealer: Sealer,
+    /// `None` while nothing waits, which is nearly always.
+    waiting: Option<Box<Waiting>>,
+    /// Nothing more will come.
+    end: Option<Result<(), Fault>>,
+}
+
+/// Bytes of a connection that wait for more.
+#[derive(Debug, Default)]
+struct Waiting {
     /// Received, not opened: a record that is cut, or what came before the pump took over.
     received: Vec<u8>,
     /// Records that the socket has not taken.
     unsent: Vec<u8>,
-    /// Nothing more will come.
-    end: Option<Result<(), Fault>>,
 }
 
 impl Secure {
@@ -39,14 +47,52 @@ impl Secure {
         let Extracted { socket, opener, sealer, data, received, unsent, ended } = taken;
         let socket = Socket::new(socket.into_socket()?.into());
         let end = ended.then_some(Ok(()));
-        Ok((Secure { socket, opener, sealer, received, unsent, end }, data))
+        Ok((Secure::assemble(socket, opener, sealer, Waiting { received, unsent }, end), data))
+    }
+
+    /// All but the socket as bytes, for whoever takes that over: see [`tls::save`]. From here on nothing may be read or
+    /// written unless nobody does.
+    pub fn save(&self) -> Zeroizing<Vec<u8>> {
+        let unsent = self.waiting.as_ref().map_or(&[][..], |waiting| &waiting.unsent);
+        tls::save(&self.opener, &self.sealer, self.received(), unsent, self.end)
+    }
+
+    /// Goes on with a connection that was saved. The socket is set to non-blocking.
+    pub fn restore(socket: socket2::Socket, saved: &[u8]) -> Result<Secure, RestoreError> {
+        let State { opener, sealer, received, unsent, end } = tls::restore(saved)?;
+        Ok(Secure::assemble(Socket::new(socket.into()), opener, sealer, Waiting { received, unsent }, end))
     }
 }
 
 impl<F: Fd> Secure<F> {
+    fn assemble(
+        socket: Socket<F>,
+        opener: Opener,
+        sealer: Sealer,
+        waiting: Waiting,
+        end: Option<Result<(), Fault>>,
+    ) -> Secure<F> {
+        let mut secure = Secure { socket, opener, sealer, waiting: Some(Box::new(waiting)), end };
+        secure.tidy();
+        secure
+    }
+
+    /// Nothing waits, so nothing is held.
+    fn tidy(&mut self) {
+        self.waiting.take_if(|waiting| waiting.received.is_empty() && waiting.unsent.is_empty());
+    }
+
+    fn received(&self) -> &[u8] {
+        self.waiting.as_ref().map_or(&[], |waiting| &waiting.received)
+    }
+
+    fn waiting(&mut self) -> &mut Waiting {
+        self.waiting.get_or_insert_default()
+    }
+
     /// Whether there may be something to read: from the socket, or from what was received before, or the end.
     pub(super) fn is_readable(&self) -> bool {
-        self.socket.is_readable() || self.end.is_some() || whole_record(&self.received).is_some()
+        self.socket.is_readable() || self.end.is_some() || whole_record(self.received()).is_some()
     }
 
     /// What is read once nothing more will come.
@@ -56,21 +102,21 @@ impl<F: Fd> Secure<F> {
 
     /// Fills `space` behind what was received before. Gives how much stands there then; `None` at the socket's end.
     fn fill(&mut self, space: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<Option<usize>>> {
-        let kept = self.received.len();
-        if whole_record(&self.received).is_none() {
+        let kept = self.received().len();
+        let mut filled = kept;
+        if whole_record(self.received()).is_none() {
             let mut rest = ReadBuf::new(&mut space[kept..]);
             ready!(Pin::new(&mut self.socket).poll_read(cx, &mut rest))?;
-            let count = rest.filled().len();
-            if count == 0 {
+            filled += rest.filled().len();
+            if filled == kept {
                 return Poll::Ready(Ok(None));
             }
-            space[..kept].copy_from_slice(&self.received);
-            self.received = Vec::new();
-            return Poll::Ready(Ok(Some(kept + count)));
         }
-        space[..kept].copy_from_slice(&self.received);
-        self.received = Vec::new();
-        Poll::Ready(Ok(Some(kept)))
+        if let Some(waiting) = &mut self.waiting {
+            space[..kept].copy_from_slice(&std::mem::take(&mut waiting.received));
+            self.tidy();
+        }
+        Poll::Ready(Ok(Some(filled)))
     }
 
     /// Opens what can be opened of the first `filled` bytes, and keeps the rest. Gives the length of the data.
@@ -80,12 +126,14 @@ impl<F: Fd> Secure<F> {
             self.sealer.owe_update();
         }
         match opened.end {
-            None => self.received = space[opened.used..filled].to_vec(),
+            None if opened.used == filled => {}
+            None => self.waiting().received = space[opened.used..filled].to_vec(),
             Some(end) => {
                 self.end = Some(end);
                 if let Some(code) = end.err().and_then(Fault::alert) {
                     // The connection is lost in any case: the alert tells why, if it can leave.
-                    let _ = self.sealer.fail(code, &mut self.unsent);
+                    let unsent = &mut self.waiting.get_or_insert_default().unsent;
+                    let _ = self.sealer.fail(code, unsent);
                     let _ = self.poll_unsent(cx);
                 }
             }
@@ -93,17 +141,25 @@ impl<F: Fd> Secure<F> {
         opened.data
     }
 
-    /// Writes what waits for the socket.
+    /// Writes what waits for the socket. `Interrupted` says that some of it has left and the rest has to wait, so that
+    /// a slow end is not taken for one that stands still.
     fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.unsent.is_empty() {
-            let count = ready!(Pin::new(&mut self.socket).poll_write(cx, &self.unsent))?;
+        let Some(waiting) = &mut self.waiting else { return Poll::Ready(Ok(())) };
+        let mut moved = false;
+        while !waiting.unsent.is_empty() {
+            let count = match Pin::new(&mut self.socket).poll_write(cx, &waiting.unsent) {
+                Poll::Ready(result) => result?,
+                Poll::Pending if moved => return Poll::Ready(Err(io::ErrorKind::Interrupted.into())),
+                Poll::Pending => return Poll::Pending,
+            };
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.unsent.drain(..count);
+            waiting.unsent.drain(..count);
+            moved = true;
         }
-        // Nothing waits, so nothing is held.
-        self.unsent = Vec::new();
+        waiting.unsent = Vec::new();
+        self.tidy();
         Poll::Ready(Ok(()))
     }
 }
@@ -112,7 +168,7 @@ impl<F: Fd> AsyncRead for Secure<F> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let space = buf.initialize_unfilled();
-        if space.len() < MAX_RECORD.max(this.received.len() + 1) {
+        if space.len() < MAX_RECORD.max(this.received().len() + 1) {
             return Poll::Ready(Err(io::ErrorKind::InvalidInput.into()));
         }
         loop {
@@ -121,7 +177,8 @@ impl<F: Fd> AsyncRead for Secure<F> {
             }
             let Some(filled) = ready!(this.fill(space, cx))? else {
                 // The socket ended without close_notify (RFC 8446 section 6.1).
-                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                let hint = "and without close_notify";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, hint)));
             };
             let data = this.open(space, filled, cx);
             if data > 0 {
@@ -144,8 +201,10 @@ impl<F: Fd> AsyncWrite for Secure<F> {
                 Poll::Ready(result) => result?,
                 Poll::Pending => 0,
             };
-            // These numbers are used: the records leave as they are.
-            this.unsent.extend_from_slice(&records[sent..]);
+            if sent < records.len() {
+                // These numbers are used: the records leave as they are.
+                this.waiting().unsent.extend_from_slice(&records[sent..]);
+            }
             Poll::Ready(Ok(data.len()))
         })
     }
@@ -156,8 +215,15 @@ impl<F: Fd> AsyncWrite for Secure<F> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.sealer.close(&mut this.unsent).map_err(io::Error::other)?;
-        ready!(this.poll_unsent(cx))?;
-        Pin::new(&mut this.socket).poll_shutdown(cx)
+        let unsent = &mut this.waiting.get_or_insert_default().unsent;
+        this.sealer.close(unsent).map_err(io::Error::other)?;
+        match ready!(this.poll_unsent(cx)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+            Ok(()) => Pin::new(&mut this.socket).poll_shutdown(cx),
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

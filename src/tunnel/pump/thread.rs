@@ -15,6 +15,7 @@ use super::super::table::{Errand, Keeper, Wish};
 use super::kernel::{Edge, Kernel};
 use super::wheel::Wheel;
 use super::{Inbox, Job, Line, Message};
+use crate::tls;
 
 /// A pump.
 pub(super) struct Thread<K: Kernel> {
@@ -75,6 +76,7 @@ impl<K: Kernel> Thread<K> {
         let messages = if woken { self.inbox.take() } else { Vec::new() };
         // After the inbox was emptied: no tunnel in there is younger than that.
         self.now_us = kernel.now_us();
+        tls::cool(self.now_us);
         for message in messages {
             match message {
                 Message::Stop => return false,
