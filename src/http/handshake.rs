@@ -1,5 +1,7 @@
 //! The WebSocket side of an exchange: the request checked, the answer checked, and the tunnel that follows.
 
+use std::io;
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -181,9 +183,9 @@ async fn run(ends: Ends<Conn>, negotiated: Negotiated, place: Arc<Place>, journa
         .map(|conn| conn.session().map(|session| session.protocol));
     let epilogue = Epilogue::new(journal, place, tls, opened);
     let Some(obstacle) = obstacle(&ends) else {
-        match lines(ends) {
+        match lines(ends, &epilogue) {
             Ok(ends) => service.tunnels.place(tunnel, ends, Box::new(epilogue)),
-            // Only when something is not what it was a moment ago.
+            // Only when the runtime lost a socket.
             Err(error) => {
                 epilogue.log(Level::Alert, format_args!("a connection cannot be taken over: {error}"))
             }
@@ -206,25 +208,32 @@ fn obstacle(ends: &Ends<Conn>) -> Option<&'static str> {
 }
 
 /// Takes both ends out of the runtime, and out of rustls.
-fn lines(ends: Ends<Conn>) -> Result<Ends<Line>, String> {
+fn lines(ends: Ends<Conn>, epilogue: &Epilogue) -> io::Result<Ends<Line>> {
     let Ends { streams, early } = ends;
-    let (client, early_client) = line(streams.client, early.client)?;
-    let (backend, early_backend) = line(streams.backend, early.backend)?;
+    let (client, early_client) = line(streams.client, early.client, "client", epilogue)?;
+    let (backend, early_backend) = line(streams.backend, early.backend, "backend", epilogue)?;
     let early = Pair { client: early_client, backend: early_backend };
     Ok(Ends { streams: Pair { client, backend }, early })
 }
 
 /// `early`: what was read of its data before; there may be more of them then.
-fn line(conn: Conn, early: Bytes) -> Result<(Line, Bytes), String> {
-    match conn {
-        Conn::Plain(stream) => {
-            let socket = stream.into_socket().map_err(|e| e.to_string())?;
-            Ok((Line::Plain(Socket::new(socket.into())), early))
-        }
-        Conn::Tls(secured) => {
-            let (secure, more) = Secure::new(secured.extract()?).map_err(|e| e.to_string())?;
+fn line(conn: Conn, early: Bytes, name: &str, epilogue: &Epilogue) -> io::Result<(Line, Bytes)> {
+    let secured = match conn {
+        Conn::Plain(stream) => return Ok((Line::Plain(Socket::new(stream.into_socket()?.into())), early)),
+        Conn::Tls(secured) => secured,
+    };
+    match secured.extract() {
+        Ok(extracted) => {
+            let (secure, more) = Secure::new(extracted)?;
             let early = if more.is_empty() { early } else { [&early[..], &more].concat().into() };
             Ok((Line::Tls(Box::new(secure)), early))
+        }
+        Err((stream, reason)) => {
+            epilogue.log(Level::Error, format_args!("TLS of the {name} cannot go on: {reason}"));
+            // An end that is closed: the tunnel tells the other one, and the logs, as whenever one goes.
+            let socket = stream.into_socket()?;
+            let _ = socket.shutdown(Shutdown::Both);
+            Ok((Line::Plain(Socket::new(socket.into())), early))
         }
     }
 }

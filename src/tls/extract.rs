@@ -7,7 +7,7 @@ use tokio_rustls::TlsStream;
 
 use super::fault::Fault;
 use super::keys::{Keys, Secret, Suite, Version};
-use super::record::{Opener, Sealer};
+use super::record::{Opener, Sealer, whole_record};
 use super::stream::Secured;
 use crate::net::Stream;
 
@@ -45,6 +45,7 @@ impl Secured {
         }
         match common.protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => None,
+            Some(ProtocolVersion::TLSv1_3) if tap.given().is_none() => Some("a TLS message may be half read"),
             Some(ProtocolVersion::TLSv1_3)
                 if self.secrets.client.is_some() && self.secrets.server.is_some() =>
             {
@@ -56,10 +57,10 @@ impl Secured {
     }
 
     /// Takes the connection out of rustls. Nothing may be read or written there any more, so that no sequence number
-    /// is used twice.
-    pub fn extract(self) -> Result<Extracted, String> {
+    /// is used twice. Where that fails, the socket remains, and the reason.
+    pub fn extract(self) -> Result<Extracted, (Stream, String)> {
         let Secured { stream, secrets } = self;
-        let (tap, mut connection, sent, received) = match stream {
+        let (tap, connection, sent, received) = match stream {
             TlsStream::Client(tls) => {
                 let (tap, connection) = tls.into_inner();
                 (tap, Connection::from(connection), secrets.client, secrets.server)
@@ -69,20 +70,65 @@ impl Secured {
                 (tap, Connection::from(connection), secrets.server, secrets.client)
             }
         };
-        let from_server = matches!(connection, Connection::Client(_));
-        let ended = connection.process_new_packets().map_err(|e| e.to_string())?.peer_has_closed();
-        let data = drain(&mut connection)?;
-        let unsent = unsent(&mut connection)?;
-        let version = match connection.protocol_version() {
-            Some(ProtocolVersion::TLSv1_2) => Version::Tls12,
-            _ => Version::Tls13,
-        };
-        let exposed = connection.dangerous_extract_secrets().map_err(|e| e.to_string())?;
-        let opener = Opener::new(keys(version, exposed.rx, received)?, from_server);
-        let sealer = Sealer::new(keys(version, exposed.tx, sent)?);
-        let (socket, received) = tap.into_parts();
-        Ok(Extracted { socket, opener, sealer, data, received: received.to_vec(), unsent, ended })
+        match take_out(connection, sent, received, tap.given().unwrap_or_default()) {
+            Err(reason) => Err((tap.into_parts().0, reason)),
+            Ok(Taken { opener, sealer, data, unsent, ended }) => {
+                let (socket, received) = tap.into_parts();
+                Ok(Extracted { socket, opener, sealer, data, received: received.to_vec(), unsent, ended })
+            }
+        }
     }
+}
+
+/// What comes out of rustls itself: see [`Extracted`].
+struct Taken {
+    opener: Opener,
+    sealer: Sealer,
+    data: Vec<u8>,
+    unsent: Vec<u8>,
+    ended: bool,
+}
+
+/// `given`: the records that rustls was given since it last gave data.
+fn take_out(
+    mut connection: Connection,
+    sent: Option<Secret>,
+    received: Option<Secret>,
+    given: &[u8],
+) -> Result<Taken, String> {
+    let from_server = matches!(connection, Connection::Client(_));
+    let ended = connection.process_new_packets().map_err(|e| e.to_string())?.peer_has_closed();
+    let data = drain(&mut connection)?;
+    let unsent = unsent(&mut connection)?;
+    let version = match connection.protocol_version() {
+        Some(ProtocolVersion::TLSv1_2) => Version::Tls12,
+        _ => Version::Tls13,
+    };
+    let exposed = connection.dangerous_extract_secrets().map_err(|e| e.to_string())?;
+    let (seq, key) = exposed.rx;
+    // TLS 1.2 has no messages after the handshake that could be cut.
+    let given = if version == Version::Tls13 { last_records(given, seq) } else { Vec::new() };
+    let before = seq - given.len() as u64; // no more than `seq` were asked for
+    let mut opener = Opener::new(keys(version, (before, key), received)?, from_server);
+    let mut given = given.concat();
+    opener.open(&mut given);
+    if opener.keys().seq() != seq {
+        return Err("the last TLS records do not open again".into());
+    }
+    let sealer = Sealer::new(keys(version, exposed.tx, sent)?);
+    Ok(Taken { opener, sealer, data, unsent, ended })
+}
+
+/// The last of these records, at most so many.
+fn last_records(mut bytes: &[u8], most: u64) -> Vec<&[u8]> {
+    let mut records = Vec::new();
+    while let Some((record, rest)) = whole_record(bytes).filter(|len| *len > 0).map(|len| bytes.split_at(len))
+    {
+        records.push(record);
+        bytes = rest;
+    }
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    records.split_off(records.len().saturating_sub(most))
 }
 
 /// All data that rustls has decrypted.

@@ -101,7 +101,17 @@ macro_rules! either {
 
 impl AsyncRead for Conn {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        either!(self, stream => stream.poll_read(cx, buf))
+        let before = buf.filled().len();
+        match self.get_mut() {
+            Conn::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Conn::Tls(secured) => {
+                let polled = Pin::new(&mut secured.stream).poll_read(cx, buf);
+                if buf.filled().len() > before {
+                    secured.stream.get_mut().0.forget();
+                }
+                polled
+            }
+        }
     }
 }
 

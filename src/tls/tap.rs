@@ -13,6 +13,8 @@ use crate::net::Stream;
 
 /// One read takes at most this much.
 const CHUNK: usize = 16 * 1024;
+/// Most bytes of records that are remembered: several session tickets. Larger records hold data, nearly always.
+const REMEMBERED: usize = 4096;
 
 /// A socket under rustls.
 #[derive(Debug)]
@@ -22,11 +24,14 @@ pub(super) struct Tap {
     received: BytesMut,
     /// Bytes of the current record that rustls has yet to take.
     left: usize,
+    /// Records that rustls was given since it last gave data, for a message that is begun there may end in those that
+    /// come later. `None` when there were too many.
+    given: Option<Vec<u8>>,
 }
 
 impl Tap {
     pub(super) fn new(socket: Stream) -> Tap {
-        Tap { socket, received: BytesMut::new(), left: 0 }
+        Tap { socket, received: BytesMut::new(), left: 0, given: Some(Vec::new()) }
     }
 
     pub(super) fn socket(&self) -> &Stream {
@@ -36,6 +41,25 @@ impl Tap {
     /// Whether rustls has taken the last record whole.
     pub(super) fn is_between_records(&self) -> bool {
         self.left == 0
+    }
+
+    /// The records that rustls was given since it last gave data.
+    pub(super) fn given(&self) -> Option<&[u8]> {
+        self.given.as_deref()
+    }
+
+    /// rustls gave data: no message is cut there (RFC 8446 section 5.1).
+    pub(super) fn forget(&mut self) {
+        self.given = Some(Vec::new());
+    }
+
+    /// Remembers the record that rustls is to take now.
+    fn remember(&mut self) {
+        let record = &self.received[..self.left];
+        match &mut self.given {
+            Some(given) if given.len() + record.len() <= REMEMBERED => given.extend_from_slice(record),
+            given => *given = None,
+        }
     }
 
     /// The socket, and what was received from it beyond the last record that rustls took.
@@ -63,6 +87,7 @@ impl AsyncRead for Tap {
             if this.left == 0 {
                 // What is no record is given as it is: rustls knows what to say to it.
                 this.left = whole_record(&this.received).unwrap_or(0);
+                this.remember();
             }
             if this.left > 0 {
                 this.give(buf);

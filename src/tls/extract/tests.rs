@@ -1,9 +1,11 @@
 //! Connections that leave rustls at awkward moments: no byte is lost, and none is accepted twice.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::Poll;
 
 use longwire_conf::model::{Protocols, ProxySsl, Tls};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpListener;
 
 use super::super::{Conn, connector, handshake, offer, self_signed};
@@ -168,4 +170,65 @@ async fn without_secrets_it_stays() {
     assert_eq!(client.obstacle(), Some("the TLS 1.3 traffic secrets are unknown"));
     client.secrets.client = Secret::new(&[1; 32]);
     assert!(client.extract().is_err(), "a secret that is another connection's");
+}
+
+/// A ticket in pieces, of which rustls has read some: the rest of it is understood, and what follows.
+#[tokio::test]
+async fn a_message_that_is_half_read_goes_on() {
+    let ticket = [&[4, 0, 0, 200][..], &[7; 200]].concat();
+    for pieces_before in 0..5 {
+        let (mut client, server) = pair(true).await;
+        let mut server = server.extract().unwrap();
+        let mut wire = std::mem::take(&mut server.unsent);
+        server.sealer.seal(b"first", &mut wire).unwrap();
+        let mut pieces = ticket.chunks(ticket.len().div_ceil(5));
+        for piece in pieces.by_ref().take(pieces_before) {
+            server.sealer.record(22, piece, &mut wire).unwrap();
+        }
+        server.socket.write_all(&wire).await.unwrap();
+        let mut conn = Conn::Tls(client);
+        let mut got = [0; 5];
+        conn.read_exact(&mut got).await.unwrap();
+        let records = |conn: &Conn| match conn {
+            Conn::Tls(client) => last_records(client.stream.get_ref().0.given().unwrap(), u64::MAX).len(),
+            Conn::Plain(_) => panic!("TLS"),
+        };
+        std::future::poll_fn(|cx| {
+            let polled = Pin::new(&mut conn).poll_read(cx, &mut ReadBuf::new(&mut [0; 5]));
+            assert!(polled.is_pending(), "nothing more was said");
+            // The socket wakes us when the rest of the pieces is there.
+            if records(&conn) < pieces_before { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+        client = match conn {
+            Conn::Tls(client) => client,
+            Conn::Plain(_) => panic!("TLS"),
+        };
+        assert_eq!(client.obstacle(), None);
+        let mut client = client.extract().unwrap();
+        let mut wire = Vec::new();
+        pieces.for_each(|piece| server.sealer.record(22, piece, &mut wire).unwrap());
+        server.sealer.seal(b"second", &mut wire).unwrap();
+        server.socket.write_all(&wire).await.unwrap();
+        expect(&mut client, b"second").await;
+        talk(&mut client, &mut server, b"back").await;
+        talk(&mut server, &mut client, b"third").await;
+    }
+}
+
+/// So much that it is not remembered: rustls goes on with it.
+#[tokio::test]
+async fn too_much_without_data_stays_until_data_come() {
+    let (mut client, server) = pair(true).await;
+    let mut server = server.extract().unwrap();
+    let mut wire = std::mem::take(&mut server.unsent);
+    // A ticket that is longer than what is remembered, but for its end.
+    server.sealer.record(22, &[&[4, 0, 20, 1][..], &[7; 5120]].concat(), &mut wire).unwrap();
+    server.socket.write_all(&wire).await.unwrap();
+    std::future::poll_fn(|cx| {
+        let _ = Pin::new(&mut client.stream).poll_read(cx, &mut ReadBuf::new(&mut [0; 5]));
+        if client.stream.get_ref().0.given().is_some() { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
+    assert_eq!(client.obstacle(), Some("a TLS message may be half read"));
 }
