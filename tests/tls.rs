@@ -3,135 +3,31 @@
 
 mod support;
 
-use std::collections::VecDeque;
-use std::io::{BufRead as _, BufReader, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
 
-use rustls::pki_types::ServerName;
+use rustls::SupportedProtocolVersion;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConnection, Connection, ServerConnection, SupportedProtocolVersion};
 use support::backend::switching;
+use support::duplex::Duplex;
 use support::frames::{BINARY, KEY, upgrade_request};
 use support::tls::Identity;
-use support::{Backend, Conn, Folder, Frame, Longwire, close, run, seed, text};
+use support::{Backend, Conn, Folder, Frame, Longwire, close, run, seed, text, until};
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
-/// A TLS connection that one thread reads from and another writes to.
-#[derive(Clone)]
-struct Duplex {
-    tls: Arc<Mutex<Connection>>,
-    tcp: Arc<TcpStream>,
-    /// Decrypted, not read: rustls holds no more than a little.
-    data: Arc<Mutex<VecDeque<u8>>>,
-}
-
-impl Duplex {
-    fn new(mut tls: Connection, mut tcp: TcpStream) -> Duplex {
-        while tls.is_handshaking() {
-            tls.complete_io(&mut tcp).unwrap();
-        }
-        while tls.wants_write() {
-            tls.write_tls(&mut tcp).unwrap();
-        }
-        Duplex { tls: Arc::new(Mutex::new(tls)), tcp: Arc::new(tcp), data: Arc::default() }
-    }
-
-    fn connect(addr: SocketAddr, identity: &Identity, version: &'static SupportedProtocolVersion) -> Duplex {
-        let name = ServerName::try_from("example.com").unwrap();
-        let tls = ClientConnection::new(Arc::new(identity.client_config(&[version])), name).unwrap();
-        Duplex::new(tls.into(), TcpStream::connect(addr).unwrap())
-    }
-
-    fn accept(conn: &Conn, identity: &Identity, version: &'static SupportedProtocolVersion) -> Duplex {
-        let tls = ServerConnection::new(Arc::new(identity.server_config(&[version]))).unwrap();
-        Duplex::new(tls.into(), conn.tcp().try_clone().unwrap())
-    }
-
-    fn conn(&self, masks: bool) -> Conn {
-        let mut conn = Conn::with(self.tcp.try_clone().unwrap(), Box::new(self.clone()));
-        conn.masks = masks;
-        conn
-    }
-
-    /// Changes our keys and asks the peer to change its own, where TLS can.
-    fn refresh(&self) {
-        let mut tls = self.tls.lock().unwrap();
-        if tls.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3) {
-            tls.refresh_traffic_keys().unwrap();
-        }
-    }
-
-    /// The records that carry these data, not sent.
-    fn records(&self, data: &[u8]) -> Vec<u8> {
-        let mut tls = self.tls.lock().unwrap();
-        let mut wire = Vec::new();
-        for piece in data.chunks(16 * 1024) {
-            tls.writer().write_all(piece).unwrap();
-            while tls.wants_write() {
-                tls.write_tls(&mut wire).unwrap();
-            }
-        }
-        wire
-    }
-
-    /// Sends bytes as they are.
-    fn send_raw(&self, bytes: &[u8]) {
-        (&*self.tcp).write_all(bytes).unwrap();
-    }
-}
-
-impl Read for Duplex {
-    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        loop {
-            let count = self.data.lock().unwrap().read(buf)?;
-            if count > 0 {
-                return Ok(count);
-            }
-            match self.tls.lock().unwrap().reader().read(buf) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                result => return result,
-            }
-            let mut chunk = [0; 16 * 1024];
-            let count = (&*self.tcp).read(&mut chunk)?;
-            let (mut tls, mut data) = (self.tls.lock().unwrap(), self.data.lock().unwrap());
-            let mut rest = &chunk[..count];
-            loop {
-                tls.read_tls(&mut rest)?;
-                tls.process_new_packets().map_err(std::io::Error::other)?;
-                let mut fresh = Vec::new();
-                let _ = tls.reader().read_to_end(&mut fresh);
-                data.extend(fresh);
-                if rest.is_empty() {
-                    break;
-                }
-            }
-        }
-    }
-}
-
-impl Write for Duplex {
-    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
-        let records = self.records(buf);
-        (&*self.tcp).write_all(&records)?;
-        Ok(buf.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// The program with TLS on both sides.
 fn secured(identity: &Identity, backend: &str) -> Longwire {
+    secured_with(identity, backend, "")
+}
+
+fn secured_with(identity: &Identity, backend: &str, more: &str) -> Longwire {
     let folder = Folder::new();
     identity.write(&folder, "site");
     Longwire::start_in(
         folder,
         &format!(
-            "error_log stderr info;\nserver {{ listen 127.0.0.1:0 ssl; ssl_certificate DIR/site.crt; \
+            "error_log stderr info;\n{more}\nserver {{ listen 127.0.0.1:0 ssl; ssl_certificate DIR/site.crt; \
              ssl_certificate_key DIR/site.key; ssl_protocols TLSv1.2 TLSv1.3; location / {{ proxy_pass {backend}; \
              proxy_ssl_protocols TLSv1.2 TLSv1.3; }} }}"
         ),
@@ -272,14 +168,79 @@ fn early_bytes_pass_once() {
 fn an_altered_record_ends_the_tunnel() {
     let identity = Identity::new(&["example.com"]);
     for version in VERSIONS {
-        let (_longwire, client, server) = tunnel([version, version], &identity);
+        let (longwire, client, server) = tunnel([version, version], &identity);
         let mut bad = client.records(&text("good").bytes(Some([1; 4])));
         *bad.last_mut().unwrap() ^= 1;
         client.send_raw(&bad);
         server.conn(false).expect_close(1001);
         let error = client.clone().read(&mut [0; 100]).unwrap_err();
         assert!(error.to_string().contains("BadRecordMac"), "{error}");
+        longwire.wait_log(&[
+            "tunnel ended by the client: connection broke, fault of the client: it sent a TLS record that cannot be",
+        ]);
     }
+}
+
+/// The closing line says what the end that broke has said or done.
+#[test]
+fn faults_are_told_by_name() {
+    let identity = Identity::new(&["example.com"]);
+    for version in VERSIONS {
+        // A peer that finds fault with what it got tells so by an alert.
+        let (longwire, client, server) = tunnel([version, version], &identity);
+        let garbage = [&[23, 3, 3, 0, 30][..], &[1; 30]].concat();
+        let alert = {
+            let mut tls = server.tls.lock().unwrap();
+            tls.read_tls(&mut &garbage[..]).unwrap();
+            tls.process_new_packets().unwrap_err();
+            let mut alert = Vec::new();
+            tls.write_tls(&mut alert).unwrap();
+            alert
+        };
+        server.send_raw(&alert);
+        client.conn(true).expect_close(1014);
+        longwire.wait_log(&[
+            "[error]",
+            "tunnel ended by the backend: connection broke, fault of the backend: it sent the TLS alert bad_record_mac (20)",
+        ]);
+        // No records at all.
+        let (longwire, client, server) = tunnel([version, version], &identity);
+        client.send_raw(b"GET / HTTP/1.1\r\n\r\n");
+        server.conn(false).expect_close(1001);
+        longwire.wait_log(&["fault of the client: it sent a TLS message that must not come now"]);
+        // An end of TCP alone is an end, with a hint.
+        let (longwire, client, server) = tunnel([version, version], &identity);
+        client.conn(true).end();
+        server.conn(false).expect_close(1001);
+        longwire.wait_log(&["connection ended without a Close frame (and without close_notify)"]);
+        // A reset is told as the system says it.
+        let (longwire, client, server) = tunnel([version, version], &identity);
+        socket2::SockRef::from(&*client.tcp).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(client);
+        server.conn(false).expect_close(1001);
+        longwire.wait_log(&["tunnel ended by the client: connection broke (104: Connection reset by peer)"]);
+    }
+}
+
+/// A client that changed keys so often before the tunnel that its own are not found: it is told to the logs and to the
+/// backend. Nobody does that but to harm.
+#[test]
+fn a_connection_that_cannot_be_taken_over_is_told() {
+    let identity = Identity::new(&["example.com"]);
+    let backend = Backend::new();
+    let longwire = secured_with(&identity, &format!("http://{}", backend.addr()), "access_log access.log;");
+    let client = Duplex::connect(longwire.addr(), &identity, &TLS13);
+    for piece in upgrade_request("/", "").as_bytes().chunks(2) {
+        client.refresh();
+        client.send_raw(&client.records(piece));
+    }
+    let mut conn = backend.accept();
+    conn.read_head();
+    conn.send(switching(KEY, ""));
+    conn.expect_close(1001);
+    longwire.wait_log(&["[error]", "TLS of the client cannot go on: the key does not follow"]);
+    longwire.wait_log(&["tunnel ended by the client"]);
+    until("the access log has its line", || longwire.folder().read("access.log").contains(" 101 "));
 }
 
 /// A peer that closes TLS in order hears the same; one that only ends TCP is understood as well.
