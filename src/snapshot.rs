@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use longwire_conf::model::{
     Address, Config, Content, Level, Location, ProxySsl, Rule, Server, ServerName, Settings, Spanned,
-    Upstream,
+    Upstream, UpstreamServer,
 };
 use longwire_conf::{Diagnostic, Severity, Span};
 
@@ -18,7 +18,8 @@ use crate::route::facts::Facts;
 use crate::route::server::ServerIndex;
 use crate::route::variables::{Machine, Maps, Scope};
 use crate::tls::{self, Connector, Offer};
-use crate::upstream::{self, Group, balance::Params};
+use crate::upstream::balance::Params;
+use crate::upstream::{Group, Keepalive, Ledger, Place, Setup, Source};
 
 /// Everything that serving needs.
 pub struct Snapshot {
@@ -72,15 +73,17 @@ impl Binding {
 }
 
 impl Snapshot {
-    /// Builds everything but the sockets, or says all that is in the way. Warnings go to `warnings`.
+    /// Builds everything but the sockets, or says all that is in the way. Warnings go to `warnings`. `ledger` counts
+    /// what servers have to do: the one of the configuration before, if there was one.
     pub fn build(
         config: Config,
         logs: Logs,
+        ledger: &Arc<Ledger>,
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<Snapshot, Vec<Diagnostic>> {
         let mut faults = Vec::new();
         let bindings = bindings(&config.servers, &mut faults);
-        let groups = config.upstreams.iter().map(|u| Arc::new(group(u, &mut faults))).collect();
+        let groups = config.upstreams.iter().map(|u| Arc::new(group(u, ledger, &mut faults))).collect();
         let offers = config.servers.iter().map(|s| server_offer(s, &mut faults, warnings)).collect();
         let mut connectors = HashMap::new();
         for server in &config.servers {
@@ -259,30 +262,41 @@ fn resolve(
     }
 }
 
-fn group(upstream: &Upstream, faults: &mut Vec<Diagnostic>) -> Group {
-    let mut servers = Vec::new();
-    for server in &upstream.servers {
-        let params = Params {
-            weight: server.weight,
-            max_fails: server.max_fails,
-            fail_timeout_us: micros(server.fail_timeout),
-            backup: server.backup,
-            down: server.down,
+fn group(upstream: &Upstream, ledger: &Arc<Ledger>, faults: &mut Vec<Diagnostic>) -> Group {
+    let source = |server: &UpstreamServer| {
+        // What is looked up again and again need not be there at the start.
+        let endpoints = match server.resolve {
+            true => Vec::new(),
+            false => resolve(&server.address.value, server.address.span, Some(80), faults),
         };
-        let endpoints = resolve(&server.address.value, server.address.span, Some(80), faults);
-        servers.extend(endpoints.into_iter().map(|endpoint| upstream::Server {
-            endpoint,
+        Source {
             text: server.text.clone(),
-            params,
-        }));
-    }
-    Group::new(
-        upstream.name.clone(),
-        servers,
-        upstream.keepalive,
-        micros(upstream.keepalive_timeout),
-        upstream.keepalive_requests,
-    )
+            route: server.route.clone(),
+            params: Params {
+                weight: server.weight,
+                max_conns: server.max_conns,
+                max_fails: server.max_fails,
+                fail_timeout_us: micros(server.fail_timeout),
+                slow_start_us: micros(server.slow_start),
+                backup: server.backup,
+                down: server.down,
+                drain: server.drain,
+            },
+            places: endpoints.into_iter().map(Place::from).collect(),
+        }
+    };
+    let setup = Setup {
+        name: upstream.name.clone(),
+        sources: upstream.servers.iter().map(source).collect(),
+        balance: upstream.balance.clone(),
+        sticky: upstream.sticky.clone(),
+        keepalive: Keepalive {
+            most: upstream.keepalive,
+            timeout_us: micros(upstream.keepalive_timeout),
+            requests: upstream.keepalive_requests,
+        },
+    };
+    Group::new(setup, ledger)
 }
 
 /// What a server offers over TLS, with a certificate made in memory where the configuration names none.

@@ -15,6 +15,7 @@ use crate::net::os_text;
 use crate::route::facts::{ConnectionFacts, Course, Facts, Outcome, Peer, Try, TunnelFacts};
 use crate::tls::Fault;
 use crate::tunnel::{About, Keeper, Place, Report};
+use crate::upstream::Slot;
 
 /// Headers that the error log names, the request's own.
 const NAMED: [HeaderName; 2] = [header::HOST, header::REFERER];
@@ -24,6 +25,8 @@ pub(super) struct Epilogue {
     service: Arc<Service>,
     settings: Arc<Settings>,
     place: Arc<Place>,
+    /// The tunnel's place at the server, given back with this.
+    _slot: Slot,
     /// Method and target of the request, the URL at the backend, [`NAMED`] headers; then what the access log keeps.
     texts: Box<[u8]>,
     /// Only where a line asks for them.
@@ -44,6 +47,7 @@ impl Epilogue {
     pub(super) fn new(
         journal: Journal,
         place: Arc<Place>,
+        slot: Slot,
         tls: [Option<&'static str>; 2],
         opened_us: u64,
     ) -> Epilogue {
@@ -75,6 +79,7 @@ impl Epilogue {
             service,
             settings,
             place,
+            _slot: slot,
             tls,
         }
     }

@@ -23,7 +23,7 @@ use crate::clock::{self, micros};
 use crate::route::redirect::client_headers;
 use crate::tls::Conn;
 use crate::tunnel::{Ends, Keeper, Line, Place, Secure, Socket, relay, shared};
-use crate::upstream::Body;
+use crate::upstream::{Body, Slot};
 
 /// A handshake that both sides agreed on.
 pub(super) struct Switch {
@@ -32,6 +32,15 @@ pub(super) struct Switch {
     backend: OnUpgrade,
     negotiated: Negotiated,
     place: Arc<Place>,
+    slot: Slot,
+}
+
+/// What of a backend stays with a tunnel.
+pub(super) struct Keep {
+    /// Its place there, until the tunnel has ended.
+    pub(super) slot: Slot,
+    /// The cookie that leads back to it.
+    pub(super) cookie: Option<HeaderValue>,
 }
 
 fn lookup<'a>(headers: &'a HeaderMap) -> impl Fn(&'static str) -> Vec<&'a [u8]> {
@@ -81,21 +90,21 @@ pub(super) fn explain(x: &Exchange, response: &Response<Incoming>, asked: bool) 
     x.blame("backend", format_args!("it answered {status} instead of 101{hint}"));
 }
 
-/// Checks a 101 and prepares the switch.
+/// Checks a 101 and prepares the switch. `asked`: the headers that asked the backend for it.
 pub(super) fn conclude(
     x: &mut Exchange,
     location: &Location,
     pass: &ProxyPass,
-    sent: &HeaderMap,
-    asked: bool,
+    asked: Option<&HeaderMap>,
     mut response: Response<Incoming>,
+    keep: Keep,
 ) -> Step {
-    let key = sent.get(header::SEC_WEBSOCKET_KEY).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let checked = match asked {
-        true => {
+        Some(sent) => {
+            let key = sent.get(header::SEC_WEBSOCKET_KEY).and_then(|v| v.to_str().ok()).unwrap_or_default();
             check_answer(key, lookup(sent), lookup(response.headers())).map_err(|fault| fault.to_string())
         }
-        false => Err("it answered 101 to a request that asked for no upgrade".to_owned()),
+        None => Err("it answered 101 to a request that asked for no upgrade".to_owned()),
     };
     let (negotiated, client) = match (checked, x.upgrade.take()) {
         (Ok(negotiated), Some(client)) => (negotiated, client),
@@ -109,10 +118,14 @@ pub(super) fn conclude(
     let (parts, _) = response.into_parts();
     let mut switching = Response::new(body::empty());
     *switching.headers_mut() = client_headers(location, pass, &x.scope(), 101, parts.headers);
+    if let Some(cookie) = keep.cookie {
+        switching.headers_mut().append(header::SET_COOKIE, cookie);
+    }
     *switching.status_mut() = parts.status;
     *switching.extensions_mut() = parts.extensions;
     let place = x.service.places.of(&x.facts, location);
-    Step::Switching(Box::new(Switch { response: switching, client, backend, negotiated, place }))
+    let slot = keep.slot;
+    Step::Switching(Box::new(Switch { response: switching, client, backend, negotiated, place, slot }))
 }
 
 impl Switch {
@@ -120,20 +133,20 @@ impl Switch {
     pub(super) fn start(self, mut journal: Journal) -> (Response<Body>, Switching) {
         journal.facts.outcome.status = 101;
         journal.facts.outcome.sent = self.response.headers().clone();
-        let Switch { response, client, backend, negotiated, place } = self;
-        (response, Switching(Box::new((client, backend, negotiated, place, journal))))
+        let Switch { response, client, backend, negotiated, place, slot } = self;
+        (response, Switching(Box::new((client, backend, negotiated, place, slot, journal))))
     }
 }
 
 /// A tunnel that begins when the 101 has left.
-pub(super) struct Switching(Box<(OnUpgrade, OnUpgrade, Negotiated, Arc<Place>, Journal)>);
+pub(super) struct Switching(Box<(OnUpgrade, OnUpgrade, Negotiated, Arc<Place>, Slot, Journal)>);
 
 impl Switching {
     /// Opens the tunnel, once hyper is done with the client's connection.
     pub(super) async fn finish(self) {
-        let (client, backend, negotiated, place, journal) = *self.0;
+        let (client, backend, negotiated, place, slot, journal) = *self.0;
         match streams(client, backend, journal.settings().send_timeout).await {
-            Ok(ends) => run(ends, negotiated, place, journal).await,
+            Ok(ends) => run(ends, negotiated, place, slot, journal).await,
             Err(reason) => {
                 journal.log(Level::Error, format_args!("WebSocket handshake failed, {reason}"));
                 journal.write();
@@ -166,7 +179,7 @@ async fn streams(client: OnUpgrade, backend: OnUpgrade, patience: Duration) -> R
     })
 }
 
-async fn run(ends: Ends<Conn>, negotiated: Negotiated, place: Arc<Place>, journal: Journal) {
+async fn run(ends: Ends<Conn>, negotiated: Negotiated, place: Arc<Place>, slot: Slot, journal: Journal) {
     let settings = journal.settings().clone();
     for conn in [&ends.streams.client, &ends.streams.backend] {
         if let Some(ping) = settings.websocket_ping {
@@ -181,7 +194,7 @@ async fn run(ends: Ends<Conn>, negotiated: Negotiated, place: Arc<Place>, journa
     let tunnel = Tunnel::new(shared(options(&settings, negotiated.rsv)), Time(opened));
     let tls = [&ends.streams.client, &ends.streams.backend]
         .map(|conn| conn.session().map(|session| session.protocol));
-    let epilogue = Epilogue::new(journal, place, tls, opened);
+    let epilogue = Epilogue::new(journal, place, slot, tls, opened);
     let Some(obstacle) = obstacle(&ends) else {
         match lines(ends, &epilogue) {
             Ok(ends) => service.tunnels.place(tunnel, ends, Box::new(epilogue)),

@@ -1,7 +1,9 @@
 //! HTTP/1.1 with clients by hyper: ordinary requests, and the opening handshake of WebSockets on both sides.
 
 mod access;
+mod attempts;
 mod body;
+mod choice;
 mod connection;
 mod disk;
 mod epilogue;

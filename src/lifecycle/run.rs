@@ -78,7 +78,7 @@ fn prepare(loaded: Loaded, least: Severity) -> Option<(Snapshot, Sources)> {
         }
     };
     let mut warnings = Vec::new();
-    let built = Snapshot::build(config, logs, &mut warnings);
+    let built = Snapshot::build(config, logs, &Arc::default(), &mut warnings);
     show(&warnings, &loaded.sources, least);
     match built {
         Ok(snapshot) if faults.is_empty() => return Some((snapshot, loaded.sources)),

@@ -1,4 +1,4 @@
-//! Pure: seconds since 1970 as a date, in the two forms that logs use.
+//! Pure: seconds since 1970 as a date, in the forms that logs and cookies use.
 
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -13,6 +13,8 @@ pub struct Moment {
     /// Of the day.
     second: u32,
     utc_offset: i32,
+    /// Since 1970.
+    days: i64,
 }
 
 impl Moment {
@@ -30,7 +32,7 @@ impl Moment {
         let day = (day_of_year - (153 * from_march + 2) / 5 + 1) as u8;
         let month = if from_march < 10 { from_march + 3 } else { from_march - 9 } as u8;
         let year = era * 400 + year_of_era + i64::from(month <= 2);
-        Moment { year, month, day, second, utc_offset }
+        Moment { year, month, day, second, utc_offset, days }
     }
 
     /// `23/Nov/2026:04:12:51 +0000`.
@@ -47,6 +49,15 @@ impl Moment {
     /// `2026/11/23 04:12:51`.
     pub fn error_log(&self) -> String {
         format!("{}/{:02}/{:02} {}", self.year, self.month, self.day, self.time())
+    }
+
+    /// `Mon, 23-Nov-26 04:12:51 GMT`, as nginx writes it in cookies: years of more than 2037 have four digits.
+    pub fn cookie(&self) -> String {
+        const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+        let weekday = DAYS.get(self.days.rem_euclid(7) as usize).copied().unwrap_or_default();
+        let month = MONTHS.get(usize::from(self.month) - 1).copied().unwrap_or_default();
+        let year = if self.year > 2037 { self.year.to_string() } else { format!("{:02}", self.year % 100) };
+        format!("{weekday}, {:02}-{month}-{year} {} GMT", self.day, self.time())
     }
 
     fn time(&self) -> String {
@@ -82,5 +93,7 @@ mod tests {
         let moment = Moment::new(1_795_407_171, -12_600);
         assert_eq!(moment.common_log(), "23/Nov/2026:00:42:51 -0330");
         assert_eq!(moment.error_log(), "2026/11/23 00:42:51");
+        assert_eq!(Moment::new(1_795_407_171, 0).cookie(), "Mon, 23-Nov-26 04:12:51 GMT");
+        assert_eq!(Moment::new(4_107_542_400, 0).cookie(), "Mon, 01-Mar-2100 00:00:00 GMT");
     }
 }

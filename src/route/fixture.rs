@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 use longwire_conf::model::{
-    Alias, Content, Expires, Expiry, IfModifiedSince, Location, Map, Matcher, ProxyPass, ProxyRedirect,
-    ProxySsl, ProxyTarget, Return, Root, Rule, Satisfy, Server, ServerName, Settings, Tls,
+    Alias, Content, Expires, Expiry, IfModifiedSince, Location, Map, Matcher, NextUpstream, ProxyPass,
+    ProxyRedirect, ProxySsl, ProxyTarget, Return, Root, Rule, Satisfy, Server, ServerName, Settings, Tls,
 };
 use longwire_conf::pattern::Pattern;
 use longwire_conf::source::Span;
@@ -133,6 +133,11 @@ pub(crate) fn settings() -> Settings {
         proxy_intercept_errors: false,
         proxy_bind: None,
         proxy_socket_keepalive: false,
+        proxy_next_upstream: NextUpstream::default(),
+        proxy_next_upstream_tries: 0,
+        proxy_next_upstream_timeout: Duration::ZERO,
+        resolver: None,
+        resolver_timeout: minute,
         proxy_ssl: Arc::new(ProxySsl {
             verify: false,
             trusted: None,
@@ -224,6 +229,7 @@ pub(crate) fn location(head: &str, locations: Vec<Location>) -> Location {
         content: Content::Files,
         locations,
         internal: false,
+        health_check: None,
         span: Span::default(),
     }
 }

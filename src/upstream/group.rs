@@ -1,22 +1,84 @@
 //! A group of backends at work: its servers, whose turn it is, and its idle connections.
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use super::Connection;
-use super::balance::{Balancer, Params};
-use crate::clock;
+use longwire_conf::model::{Balance, Sticky};
+use longwire_conf::template::Template;
+use tokio::sync::watch;
+
+use super::balance::{Ask, Balancer, Change, Member, Method, Params, Walk};
+use super::idle::Idle;
+use super::live::{Ledger, Slot};
+use super::sticky::{Seal, Sessions, sid};
+use super::{Connection, Keepalive, Lease, lock};
+use crate::clock::{self, micros};
 use crate::net::Endpoint;
 
-/// One server of a group. A name with several addresses gives several.
+/// A `server` line of a group. A name with several addresses gives several servers.
 #[derive(Debug, Clone)]
-pub struct Server {
-    /// Where it is.
-    pub endpoint: Endpoint,
+pub struct Source {
     /// As written in the configuration.
     pub text: String,
+    /// `route=`.
+    pub route: Option<String>,
     /// For choosing.
     pub params: Params,
+    /// Where its servers are, as far as that is known.
+    pub places: Vec<Place>,
+}
+
+/// An address of a source, and what its SRV record says, if that is where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The address.
+    pub endpoint: Endpoint,
+    /// Weight by the record; 1 without one.
+    pub weight: u32,
+    /// Whether records of a higher priority stand before it.
+    pub backup: bool,
+}
+
+impl From<Endpoint> for Place {
+    fn from(endpoint: Endpoint) -> Place {
+        Place { endpoint, weight: 1, backup: false }
+    }
+}
+
+/// One server of a group.
+#[derive(Debug)]
+pub struct Server {
+    /// Its number in the group, never given to another.
+    pub id: usize,
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// What sticky sessions name it by.
+    pub sid: Arc<str>,
+    source: usize,
+}
+
+/// A server that was chosen, and the place that the request has there.
+#[derive(Debug)]
+pub struct Picked {
+    /// The server.
+    pub server: Arc<Server>,
+    /// Held until the request, or its tunnel, has ended.
+    pub slot: Slot,
+}
+
+/// How a group is set up.
+#[derive(Debug)]
+pub struct Setup {
+    /// Name of the `upstream` block, or the address in `proxy_pass`.
+    pub name: String,
+    /// Its servers.
+    pub sources: Vec<Source>,
+    /// How they are chosen.
+    pub balance: Balance,
+    /// What leads a client back.
+    pub sticky: Option<Sticky>,
+    /// How connections are kept.
+    pub keepalive: Keepalive,
 }
 
 /// A group of backends.
@@ -24,95 +86,246 @@ pub struct Server {
 pub struct Group {
     /// Name of the `upstream` block, or the address in `proxy_pass`.
     pub name: String,
-    /// Its servers.
-    pub servers: Vec<Server>,
-    keepalive: usize,
-    keepalive_timeout_us: u64,
-    keepalive_requests: u64,
-    balancer: Mutex<Balancer>,
-    idle: Mutex<VecDeque<Idle>>,
+    /// What decides beside turn and load.
+    pub balance: Balance,
+    /// What leads a client back.
+    pub sticky: Option<Sticky>,
+    /// Signs what `sticky cookie` gives away.
+    pub seal: Option<Seal>,
+    idle: Idle,
+    state: Mutex<State>,
+    sessions: Mutex<Option<Sessions>>,
+    ledger: Arc<Ledger>,
+    /// How many sources are still looked up for the first time.
+    awaited: watch::Sender<usize>,
 }
 
 #[derive(Debug)]
-struct Idle {
-    connection: Connection,
-    since_us: u64,
-}
-
-/// What makes one connection as good as another.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lease {
-    /// Index of the server.
-    pub server: usize,
-    /// The TLS name and settings (by identity), `None` without TLS.
-    pub security: Option<(String, usize)>,
-    /// Source address.
-    pub bind: Option<std::net::IpAddr>,
+struct State {
+    sources: Vec<Source>,
+    servers: Vec<Arc<Server>>,
+    balancer: Balancer,
+    next_id: usize,
 }
 
 impl Group {
-    /// Puts a group to work.
-    pub fn new(
-        name: String,
-        servers: Vec<Server>,
-        keepalive: usize,
-        keepalive_timeout_us: u64,
-        keepalive_requests: u64,
-    ) -> Group {
-        let balancer = Mutex::new(Balancer::new(servers.iter().map(|s| s.params)));
-        let idle = Mutex::new(VecDeque::new());
-        Group { name, servers, keepalive, keepalive_timeout_us, keepalive_requests, balancer, idle }
+    /// Puts a group to work; `ledger` knows what its servers have to do already.
+    pub fn new(setup: Setup, ledger: &Arc<Ledger>) -> Group {
+        let Setup { name, sources, balance, sticky, keepalive } = setup;
+        let (mut seal, mut sessions) = (None, None);
+        match &sticky {
+            Some(Sticky::Cookie(cookie)) => seal = Seal::new(&name, &cookie.secrets),
+            Some(Sticky::Learn(learn)) => {
+                sessions = Some(Sessions::new(learn.sessions, micros(learn.timeout)));
+            }
+            Some(Sticky::Route(_)) | None => {}
+        }
+        let balancer = Balancer::new(method(&balance), []);
+        let state = State { sources, servers: Vec::new(), balancer, next_id: 0 };
+        let group = Group {
+            name,
+            balance,
+            sticky,
+            seal,
+            idle: Idle::new(keepalive),
+            state: Mutex::new(state),
+            sessions: Mutex::new(sessions),
+            ledger: ledger.clone(),
+            awaited: watch::Sender::new(0),
+        };
+        group.rebuild(&mut lock(&group.state));
+        group
     }
 
-    /// The server whose turn it is.
-    pub fn pick(&self, tried: &[usize]) -> Option<usize> {
-        lock(&self.balancer).pick(clock::now_us(), tried)
+    /// A group for one request, to these addresses.
+    pub fn passing(name: &str, endpoints: Vec<Endpoint>) -> Group {
+        let source = Source {
+            text: name.to_owned(),
+            route: None,
+            params: Params { fail_timeout_us: 0, ..Params::default() },
+            places: endpoints.into_iter().map(Place::from).collect(),
+        };
+        let setup = Setup {
+            name: name.to_owned(),
+            sources: vec![source],
+            balance: Balance::RoundRobin,
+            sticky: None,
+            keepalive: Keepalive::default(),
+        };
+        Group::new(setup, &Arc::default())
+    }
+
+    /// What is hashed to choose a server.
+    pub fn key(&self) -> Option<&Template> {
+        match &self.balance {
+            Balance::Hash { key, .. } => Some(key),
+            _ => None,
+        }
+    }
+
+    /// The server for a request, with a place there.
+    pub fn pick(&self, ask: &Ask<'_>, walk: &mut Walk) -> Option<Picked> {
+        let mut state = lock(&self.state);
+        let (id, slot) = state.balancer.pick(ask, walk)?;
+        let server = state.servers.iter().find(|server| server.id == id)?.clone();
+        Some(Picked { server, slot })
+    }
+
+    /// How many servers a request may try at most.
+    pub fn tries(&self) -> usize {
+        lock(&self.state).balancer.tries()
+    }
+
+    /// Its servers at the moment.
+    pub fn servers(&self) -> Vec<Arc<Server>> {
+        lock(&self.state).servers.clone()
     }
 
     /// Notes that a server failed.
-    pub fn failed(&self, server: usize) {
-        lock(&self.balancer).failed(server, clock::now_us());
+    pub fn failed(&self, server: &Server) -> Option<Change> {
+        lock(&self.state).balancer.failed(server.id, clock::now_us())
     }
 
     /// Notes that a server answered.
-    pub fn succeeded(&self, server: usize) {
-        lock(&self.balancer).succeeded(server);
+    pub fn succeeded(&self, server: &Server) -> Option<Change> {
+        lock(&self.state).balancer.succeeded(server.id, clock::now_us())
+    }
+
+    /// Notes what a health check found.
+    pub fn checked(&self, server: &Server, healthy: bool) -> Option<Change> {
+        lock(&self.state).balancer.check(server.id, healthy, clock::now_us())
+    }
+
+    /// The server of a session that was learned.
+    pub fn session(&self, name: &[u8]) -> Option<Arc<str>> {
+        lock(&self.sessions).as_mut()?.find(name, clock::now_us())
+    }
+
+    /// Learns where a session is; one that is not known only where it `begins`.
+    pub fn learn(&self, name: &[u8], server: &Server, begins: bool) {
+        if let Some(sessions) = lock(&self.sessions).as_mut() {
+            sessions.learn(name, &server.sid, begins, clock::now_us());
+        }
     }
 
     /// An idle connection that fits, the one used last.
     pub fn take_idle(&self, lease: &Lease) -> Option<Connection> {
-        let oldest = clock::now_us().saturating_sub(self.keepalive_timeout_us);
-        let mut idle = lock(&self.idle);
-        idle.retain(|i| i.since_us >= oldest && !i.connection.is_closed());
-        let index = idle.iter().rposition(|i| i.connection.is_ready() && i.connection.lease == *lease)?;
-        idle.remove(index).map(|i| i.connection)
+        self.idle.take(lease)
     }
 
-    /// Keeps a connection for later, if the configuration allows; the oldest one goes when there are too many.
+    /// Keeps a connection for later, if the configuration allows.
     pub fn keep(&self, connection: Connection) {
-        if connection.requests >= self.keepalive_requests || connection.is_closed() || self.keepalive == 0 {
-            return;
-        }
-        let mut idle = lock(&self.idle);
-        idle.push_back(Idle { connection, since_us: clock::now_us() });
-        if idle.len() > self.keepalive {
-            idle.pop_front();
-        }
+        self.idle.keep(connection);
     }
 
     /// Whether connections of this group are kept at all.
     pub fn keeps(&self) -> bool {
-        self.keepalive > 0
+        self.idle.keeps()
     }
 
     /// Drops connections that have been idle for too long. Called now and then.
     pub fn sweep(&self) {
-        let oldest = clock::now_us().saturating_sub(self.keepalive_timeout_us);
-        lock(&self.idle).retain(|i| i.since_us >= oldest && !i.connection.is_closed());
+        self.idle.sweep();
+    }
+
+    /// One more source is being looked up for the first time.
+    pub fn await_names(&self) {
+        self.awaited.send_modify(|count| *count += 1);
+    }
+
+    /// A first look-up is done, with whatever outcome.
+    pub fn names_came(&self) {
+        self.awaited.send_modify(|count| *count = count.saturating_sub(1));
+    }
+
+    /// Waits until every name was looked up once.
+    pub async fn ready(&self) {
+        // The other end lives in this very group.
+        let _ = self.awaited.subscribe().wait_for(|count| *count == 0).await;
+    }
+
+    /// The servers of a source are elsewhere from now on; says whether anything changed.
+    pub fn place(&self, source: usize, places: Vec<Place>) -> bool {
+        let mut state = lock(&self.state);
+        let Some(source) = state.sources.get_mut(source) else { return false };
+        if source.places == places {
+            return false;
+        }
+        source.places = places;
+        self.rebuild(&mut state);
+        let there: Vec<usize> = state.servers.iter().map(|server| server.id).collect();
+        drop(state);
+        self.idle.forget(|id| there.contains(&id));
+        true
+    }
+
+    /// Makes servers of the sources; those that were there before keep their numbers.
+    fn rebuild(&self, state: &mut State) {
+        let before = std::mem::take(&mut state.servers);
+        let mut members = Vec::new();
+        let mut names = Vec::new();
+        for (index, source) in state.sources.iter().enumerate() {
+            for place in &source.places {
+                let same = |s: &&Arc<Server>| s.source == index && s.endpoint == place.endpoint;
+                let server = before.iter().find(same).cloned().unwrap_or_else(|| {
+                    state.next_id += 1;
+                    let address = place.endpoint.to_string();
+                    let sid = source.route.clone().unwrap_or_else(|| sid(&address)).into();
+                    let (id, endpoint) = (state.next_id, place.endpoint.clone());
+                    Arc::new(Server { id, endpoint, sid, source: index })
+                });
+                let params = Params {
+                    weight: source.params.weight.saturating_mul(place.weight),
+                    backup: source.params.backup || place.backup,
+                    ..source.params
+                };
+                let name = format!("{} {}", source.text, server.endpoint);
+                let twins = names.iter().filter(|known| **known == name).count();
+                let counted_as = if twins == 0 { name.clone() } else { format!("{name} {twins}") };
+                names.push(name);
+                members.push(Member {
+                    id: server.id,
+                    text: source.text.as_str().into(),
+                    sid: server.sid.clone(),
+                    params,
+                    live: self.ledger.of(&self.name, &counted_as),
+                });
+                state.servers.push(server);
+            }
+        }
+        state.balancer.renew(members);
     }
 }
 
-/// A panic while the lock was held cannot leave these half-changed.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// What the error log says of a server whose standing changed, and why it did.
+pub fn standing(group: &str, server: &Server, change: Change, why: &str) -> String {
+    let server = &server.endpoint;
+    match change {
+        Change::Out(Some(us)) => {
+            let time = Duration::from_micros(us);
+            format!(
+                "upstream server temporarily disabled: {server} of \"{group}\" is left out for {time:?}: {why}"
+            )
+        }
+        Change::Out(None) => {
+            format!(
+                "upstream server disabled: {server} of \"{group}\" is left out until its health checks pass: {why}"
+            )
+        }
+        Change::Back(us) => {
+            let time = us / 1_000_000;
+            format!("upstream server {server} of \"{group}\" is back after {time} s")
+        }
+    }
+}
+
+fn method(balance: &Balance) -> Method {
+    match balance {
+        Balance::RoundRobin => Method::RoundRobin,
+        Balance::LeastConn => Method::LeastConn,
+        Balance::Random { two } => Method::Random { two: *two },
+        Balance::Hash { consistent: false, .. } => Method::Hash,
+        Balance::Hash { consistent: true, .. } => Method::Ketama,
+        Balance::IpHash => Method::IpHash,
+    }
 }

@@ -3,6 +3,19 @@
 pub mod balance;
 mod connection;
 mod group;
+mod idle;
+mod live;
+mod sticky;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use connection::{Body, BoxError, Connection, Fault, Security, Stage, open};
-pub use group::{Group, Lease, Server};
+pub use group::{Group, Picked, Place, Server, Setup, Source, standing};
+pub use idle::{Keepalive, Lease};
+pub use live::{Ledger, Slot};
+pub use sticky::set_cookie;
+
+/// A panic while the lock was held cannot leave these half-changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

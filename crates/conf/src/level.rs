@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use crate::model::{
     AccessLog, AddHeader, Alias, At, AuthRequest, Certificate, Condition, ErrorLog, ErrorPage, Expires,
-    Expiry, IfModifiedSince, Listen, Matcher, Ping, Protocols, ProxyPass, ProxyRedirect, ProxySsl, Root,
-    Rule, Satisfy, ServerName, Settings, Spanned, TryFiles, Types,
+    Expiry, HealthCheck, IfModifiedSince, Listen, Matcher, NextUpstream, Ping, Protocols, ProxyPass,
+    ProxyRedirect, ProxySsl, Resolver, Root, Rule, Satisfy, ServerName, Settings, Spanned, TryFiles, Types,
 };
 use crate::source::Span;
 use crate::template::Template;
@@ -71,6 +71,11 @@ inherited! {
             proxy_intercept_errors: bool = false,
             proxy_bind: Option<Template> = None,
             proxy_socket_keepalive: bool = false,
+            proxy_next_upstream: NextUpstream = NextUpstream::default(),
+            proxy_next_upstream_tries: usize = 0,
+            proxy_next_upstream_timeout: Duration = secs(0),
+            resolver: Option<Arc<Resolver>> = None,
+            resolver_timeout: Duration = secs(30),
             client_max_body_size: Option<u64> = Some(1 << 20),
             client_body_timeout: Duration = secs(60),
             send_timeout: Duration = secs(60),
@@ -227,6 +232,8 @@ pub(crate) struct Level {
     pub(crate) matcher: Option<Matcher>,
     /// `internal`.
     pub(crate) internal: bool,
+    /// `health_check`.
+    pub(crate) health_check: Option<HealthCheck>,
     /// Rules of the rewrite module.
     pub(crate) rules: Vec<TypedRule>,
     /// `try_files`.

@@ -10,8 +10,8 @@ use crate::diagnostic::{Diagnostic, MAX_FINDINGS, Severity};
 use crate::directives::suggest;
 use crate::level::{Head, HeadLayer, Layer, Level, Ssl, SslLayer, TypedRule, default_root};
 use crate::model::{
-    Address, Certificate, Content, If, LimitExcept, Listen, Location, Matcher, Rule, Server, ServerName,
-    Settings, Spanned, Tls,
+    Address, Certificate, Content, HealthCheck, If, LimitExcept, Listen, Location, Matcher, ProxyTarget,
+    Rule, Server, ServerName, Settings, Spanned, Tls,
 };
 use crate::source::Span;
 
@@ -23,6 +23,7 @@ pub(crate) fn servers(b: &mut Builder<'_>) {
     proxy_certificate(b, &http);
     let bare = Settings { root: default_root(&b.prefix.to_string_lossy()), ..Layer::defaults() };
     let settings = http.layer.merge(&bare);
+    resolvers(b, &settings);
     let head = http.head.merge(&HeadLayer::defaults());
     let ssl = http.ssl.merge(&SslLayer::defaults());
     let first = |level: &Level| level.ssl.certificates.as_ref()?.first().map(|path| path.span);
@@ -38,6 +39,27 @@ pub(crate) fn servers(b: &mut Builder<'_>) {
     unused_certificates(b, &certificates);
     defaults(b);
     conflicts(b);
+}
+
+/// Groups take the resolver of `http` where they have none of their own.
+fn resolvers(b: &mut Builder<'_>, http: &Settings) {
+    let mut mistakes = Vec::new();
+    for upstream in &mut b.config.upstreams {
+        upstream.resolver = upstream.resolver.take().or_else(|| http.resolver.clone());
+        upstream.resolver_timeout =
+            Some(upstream.resolver_timeout).filter(|time| !time.is_zero()).unwrap_or(http.resolver_timeout);
+        let asks = upstream.servers.iter().find(|server| server.resolve);
+        if let Some(server) = asks.filter(|_| upstream.resolver.is_none()) {
+            let message =
+                format!("no resolver defined to resolve names at run time in upstream \"{}\"", upstream.name);
+            mistakes.push(
+                Diagnostic::error(server.address.span, message)
+                    .label("\"resolve\" asks a name server again and again")
+                    .help("write \"resolver ADDRESS;\" in this block or in \"http\", for example \"resolver 127.0.0.53;\""),
+            );
+        }
+    }
+    mistakes.into_iter().for_each(|mistake| b.report(mistake));
 }
 
 /// A configuration by which nothing is served.
@@ -141,6 +163,7 @@ fn server(b: &mut Builder<'_>, level: Level, outer: &Settings, head: &Head, ssl:
         locations: Vec::new(),
         settings: settings.clone(),
         internal: false,
+        health_check: None,
         span: level.span,
     };
     let head = level.head.merge(head);
@@ -184,6 +207,7 @@ fn locations(b: &mut Builder<'_>, levels: Vec<Level>, outer: &Settings) -> Vec<L
 fn location(b: &mut Builder<'_>, level: Level, outer: &Settings) -> Option<Location> {
     let settings = Arc::new(level.layer.merge(outer));
     proxy_certificate(b, &level);
+    let health_check = health_check(b, &level);
     let mut location = Location {
         matcher: level.matcher?,
         rules: Vec::new(),
@@ -193,6 +217,7 @@ fn location(b: &mut Builder<'_>, level: Level, outer: &Settings) -> Option<Locat
         locations: locations(b, level.children, &settings),
         settings,
         internal: level.internal,
+        health_check,
         span: level.span,
     };
     let rules = level.rules.into_iter().map(|rule| self::rule(rule, Some(&location))).collect();
@@ -216,6 +241,7 @@ fn implied(level: &Level, outer: &Location) -> Location {
         content,
         locations: Vec::new(),
         internal: outer.internal,
+        health_check: None,
         span: level.span,
     }
 }
@@ -229,6 +255,21 @@ fn rule(rule: TypedRule, outer: Option<&Location>) -> Rule {
             Rule::If(Box::new(If { condition, rules, location, at }))
         }
     }
+}
+
+/// A check needs a group that is known beforehand.
+fn health_check(b: &mut Builder<'_>, level: &Level) -> Option<Arc<HealthCheck>> {
+    let check = level.health_check.clone()?;
+    let target = level.proxy.as_ref().map(|proxy| &proxy.target);
+    if !matches!(target, Some(ProxyTarget::Group { .. })) {
+        b.report(
+            Diagnostic::error(check.span, "\"health_check\" has no group to check")
+                .label("it checks the servers that \"proxy_pass\" of the same location names")
+                .help("write \"proxy_pass http://NAME;\" beside it, with the name of an upstream block"),
+        );
+        return None;
+    }
+    Some(Arc::new(check))
 }
 
 fn tls(b: &mut Builder<'_>, ssl: Ssl) -> Tls {

@@ -1,6 +1,6 @@
 //! Directives that tune what Longwire does by itself or does not do: accepted, so that files need no change.
 
-use super::{ALL, ALL_IF, Context, EVENTS, Entry, HTTP, HTTP_SERVER, MAIN, accepted};
+use super::{ALL, ALL_IF, EVENTS, Entry, HTTP, HTTP_SERVER, MAIN, accepted};
 
 const PROCESSES: &str = "Longwire is one process with threads";
 const EVENT: &str = "connections are processed by the system's best method, all at once";
@@ -8,13 +8,10 @@ const GROWS: &str = "tables grow as needed";
 const BUFFERS: &str = "buffers are as long as needed";
 const GZIP: &str = "answers are passed on as the backend made them, which costs only bandwidth";
 const BODY: &str = "request bodies are streamed, not stored";
-const RESOLVER: &str = "names are looked up by the system, as set in /etc/resolv.conf: those out of variables at each request, all others once at the start";
 const HTTP3: &str = "HTTP/3 is not served, clients use TCP instead";
 const HTTP2: &str = "requests over HTTP/2 are not served yet, clients use HTTP/1.1 instead";
 const LINGER: &str = "connections are always closed so that the last answer arrives";
 const SUB: &str = "nothing answers by subrequests";
-
-const HTTP_UPSTREAM: &[Context] = &[Context::Http, Context::Server, Context::Location, Context::Upstream];
 
 pub(super) const TABLE: &[Entry] = &[
     accepted(
@@ -92,8 +89,6 @@ pub(super) const TABLE: &[Entry] = &[
     accepted("brotli_*", ALL, GZIP),
     accepted("zstd", ALL, GZIP),
     accepted("zstd_*", ALL, GZIP),
-    accepted("resolver", HTTP_UPSTREAM, RESOLVER),
-    accepted("resolver_timeout", HTTP_UPSTREAM, RESOLVER),
     accepted("http2_*", ALL, HTTP2),
     accepted("http3", HTTP_SERVER, HTTP3),
     accepted("http3_*", HTTP_SERVER, HTTP3),

@@ -2,8 +2,10 @@
 
 mod accepted;
 mod access;
+mod balance;
 mod core;
 mod files;
+mod health;
 mod http;
 mod location;
 mod log;
@@ -196,6 +198,8 @@ pub(crate) const MODULES: &[(&str, &[Entry])] = &[
     ("Logs", log::TABLE),
     ("map", map::TABLE),
     ("upstream", upstream::TABLE),
+    ("Balancing", balance::TABLE),
+    ("Names and health", health::TABLE),
     ("server", server::TABLE),
     ("TLS", ssl::TABLE),
     ("location", location::TABLE),

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use super::http::header_name;
 use super::ssl::protocols;
-use super::{ALL, ANY, Context, Entry, PASS, accepted, add, refused, set, upstream};
+use super::{ALL, ANY, Context, Entry, PASS, accepted, add, set, upstream};
 use crate::address;
 use crate::build::Builder;
 use crate::diagnostic::Diagnostic;
 use crate::directives::suggest;
-use crate::model::{Address, Certificate, Matcher, ProxyPass, ProxyRedirect, ProxyTarget, RedirectRule};
+use crate::model::{
+    Address, Certificate, Matcher, NextReason, NextUpstream, ProxyPass, ProxyRedirect, ProxyTarget,
+    RedirectRule,
+};
 use crate::pattern;
 use crate::token::Word;
 use crate::tree::Directive;
@@ -26,7 +29,7 @@ pub(super) const TABLE: &[Entry] = &[
         (1, 1),
         "URL",
         "",
-        "Passes requests to `http://` or `https://` and an address, `unix:/path:` or the name of a group. A URI behind it replaces the matched prefix. WebSocket handshakes pass without further directives. A fixed host is looked up once, at the start; one out of variables is the name of a group or is looked up at each request.",
+        "Passes requests to `http://` or `https://` and an address, `unix:/path:` or the name of a group. A URI behind it replaces the matched prefix. WebSocket handshakes pass without further directives. A fixed host is looked up once, at the start; one out of variables is the name of a group, or is looked up when it is needed (see `resolver`).",
         proxy_pass,
     ),
     set(
@@ -270,16 +273,33 @@ pub(super) const TABLE: &[Entry] = &[
         "proxy_next_upstream",
         ALL,
         (1, ANY),
+        "[error] [timeout] [invalid_header] [http_500] [http_502] [http_503] [http_504] [http_403] [http_404] [http_429] [non_idempotent] | off",
         "error timeout",
-        "error timeout",
-        "When another server of a group is tried. Only the default is there: when connecting fails, and when the connection breaks or times out before an answer to a request that may be sent twice (an idempotent one without a body, a WebSocket handshake too).",
+        "When another server of the group is tried, as long as nothing reached the client: connecting or reading failed, took too long, the answer could not be read, or had this status (so for a WebSocket handshake too). A request that may have had an effect (POST, LOCK, PATCH) is sent again only with `non_idempotent`, and never when its body is gone.",
         proxy_next_upstream,
     ),
-    refused("proxy_next_upstream_tries", ALL, NEXT_BOUND),
-    refused("proxy_next_upstream_timeout", ALL, NEXT_BOUND),
+    set(
+        "proxy_next_upstream_tries",
+        ALL,
+        (1, 1),
+        "NUMBER",
+        "0",
+        "Most servers that are tried for a request; 0 for all of the group.",
+        |b, d| {
+            b.level.layer.proxy_next_upstream_tries =
+                b.number(d).map(|tries| usize::try_from(tries).unwrap_or(usize::MAX))
+        },
+    ),
+    set(
+        "proxy_next_upstream_timeout",
+        ALL,
+        (1, 1),
+        "TIME",
+        "0",
+        "How long after the first try another one may begin; 0 for no bound.",
+        |b, d| b.level.layer.proxy_next_upstream_timeout = b.time(d),
+    ),
 ];
-
-const NEXT_BOUND: &str = "Longwire does not have bounds for trying other servers yet. Without it each server of a group may be tried once, and each try may take proxy_connect_timeout and proxy_read_timeout";
 
 fn proxy_pass(b: &mut Builder<'_>, d: &Directive) {
     let word = &d.args[0];
@@ -501,47 +521,24 @@ fn bound(b: &mut Builder<'_>, d: &Directive) -> Option<Duration> {
 }
 
 fn proxy_next_upstream(b: &mut Builder<'_>, d: &Directive) {
-    const MORE: &[&str] = &[
-        "denied", "http_500", "http_502", "http_503", "http_504", "http_403", "http_404", "http_429",
-        "updating",
-    ];
-    let mut refused = false;
+    let mut reasons = NextUpstream::OFF;
     for word in &d.args {
-        let mistake = match word.value.as_str() {
-            "error" | "timeout" => continue,
-            "off" => Diagnostic::error(word.span, "Longwire does not have \"proxy_next_upstream off\" yet")
-                .label("another server would be tried all the same")
-                .help("a group of one server, or an address in \"proxy_pass\", leaves no other to try"),
-            "non_idempotent" => Diagnostic::error(
-                word.span,
-                "Longwire does not have \"proxy_next_upstream ... non_idempotent\" yet",
-            )
-            .label("a request that may have had an effect is never sent twice"),
-            "invalid_header" => Diagnostic::error(
-                word.span,
-                "Longwire does not have \"proxy_next_upstream ... invalid_header\" yet",
-            )
-            .label("an answer that cannot be read counts as an \"error\""),
-            other if MORE.contains(&other) => {
-                let message = format!("Longwire does not have \"proxy_next_upstream ... {other}\" yet");
-                Diagnostic::error(word.span, message).label("such an answer would go to the client")
-            }
-            other => Diagnostic::error(word.span, format!("invalid value \"{other}\"")),
-        };
-        refused = true;
-        b.report(mistake.help(NEXT_HELP));
+        match word.value.as_str() {
+            // As in nginx, "off" beside others changes nothing; the other two are about what is not done here.
+            "off" | "updating" | "denied" => {}
+            name => match NextReason::ALL.iter().find(|(known, _)| *known == name) {
+                Some((_, reason)) => reasons = reasons.with(*reason),
+                None => {
+                    let message = format!("invalid value \"{name}\"");
+                    let words: Vec<&str> = NextReason::ALL.iter().map(|(known, _)| *known).collect();
+                    let mistake = Diagnostic::error(word.span, message);
+                    b.report(match suggest::nearest(name, words.iter().copied()) {
+                        Some(near) => mistake.label(format!("did you mean \"{near}\"?")),
+                        None => mistake.help(format!("the words are off, {}", words.join(", "))),
+                    });
+                }
+            },
+        }
     }
-    if refused {
-        return;
-    }
-    let has = |name: &str| d.args.iter().any(|word| word.value == name);
-    if has("error") && has("timeout") {
-        return b.without_effect(&d.name.value, d.span, "\"error timeout\" is how it is here");
-    }
-    let message = "Longwire does not have \"error\" without \"timeout\" in \"proxy_next_upstream\" yet";
-    b.report(
-        Diagnostic::error(d.span, message).label("another server would be tried after both").help(NEXT_HELP),
-    );
+    b.level.layer.proxy_next_upstream = Some(reasons);
 }
-
-const NEXT_HELP: &str = "write \"error timeout\", or leave the directive out: another server is tried when connecting fails, or when the connection breaks or times out before an answer and sending twice does no harm";

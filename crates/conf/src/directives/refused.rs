@@ -8,9 +8,9 @@ const FILMS: &str = "a film is sent as any file: players that ask for ranges may
 const ACCESS: &str = "Longwire does not have access rules yet. Leaving this out would let everybody in";
 const LIMIT: &str =
     "Longwire does not have limits of requests and connections yet. Leaving this out would lift the limit";
-const BALANCE: &str = "Longwire does not have this way of balancing yet. Without it servers take turns by weight, and one client may reach different servers";
+const BALANCE: &str = "Longwire does not have this for groups yet. Balancing is by round robin, \"least_conn\", \"random\", \"hash\" or \"ip_hash\", with \"sticky\" for sessions";
 const REAL_IP: &str = "Longwire does not take client addresses from headers yet. Logs and headers would show the address of the proxy in front";
-const HEALTH: &str = "Longwire does not have health checks yet. A server that cannot be connected to is left out for fail_timeout";
+const HEALTH: &str = "Longwire does not have this. \"health_check\" takes an answer of 200 to 399 for good, or with type=websocket a handshake and a ping; write it beside \"proxy_pass\"";
 const VARIABLE: &str = "Longwire does not have this source of variables yet. Where there are few values, a \"map\" can make the variable";
 const ANSWER: &str = "Longwire does not have this yet. Let the backend set these headers";
 const COOKIES: &str =
@@ -49,17 +49,15 @@ pub(super) const TABLE: &[Entry] = &[
     accepted("limit_conn_log_level", ALL, "it serves limit_conn, which is reported by itself"),
     refused("limit_rate", ALL, LIMIT),
     accepted("limit_rate_after", ALL, "it serves limit_rate, which is reported by itself"),
-    refused("ip_hash", UPSTREAM, BALANCE),
-    refused("hash", UPSTREAM, BALANCE),
-    refused("least_conn", UPSTREAM, BALANCE),
     refused("least_time", UPSTREAM, BALANCE),
-    refused("random", UPSTREAM, BALANCE),
-    refused("sticky", UPSTREAM, BALANCE),
-    refused("sticky_cookie_insert", UPSTREAM, BALANCE),
+    refused(
+        "sticky_cookie_insert",
+        UPSTREAM,
+        "Longwire has \"sticky cookie\" in place of this old name. Write \"sticky cookie\" with the same parameters",
+    ),
     refused("queue", UPSTREAM, BALANCE),
     refused("ntlm", UPSTREAM, BALANCE),
     refused("state", UPSTREAM, BALANCE),
-    refused("health_check", LOCATION, HEALTH),
     refused("check", UPSTREAM, HEALTH),
     refused("match", HTTP, HEALTH),
     refused("geo", HTTP, VARIABLE),
