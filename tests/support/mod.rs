@@ -13,6 +13,7 @@ pub mod backend;
 pub mod conn;
 pub mod duplex;
 pub mod frames;
+pub mod instance;
 pub mod tls;
 
 use std::io::{BufRead, BufReader};
