@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use longwire_conf::model::{
-    Address, Config, Content, Level, Location, ProxySsl, Rule, Server, ServerName, Settings, Spanned,
+    self, Address, Config, Content, Level, Location, ProxySsl, Rule, Server, ServerName, Settings, Spanned,
     Upstream, UpstreamServer,
 };
 use longwire_conf::{Diagnostic, Severity, Span};
@@ -19,7 +19,7 @@ use crate::route::server::ServerIndex;
 use crate::route::variables::{Machine, Maps, Scope};
 use crate::tls::{self, Connector, Offer};
 use crate::upstream::balance::Params;
-use crate::upstream::{Group, Keepalive, Ledger, Place, Setup, Source};
+use crate::upstream::{Group, Keepalive, Ledger, Lookup, Place, Resolver, Setup, Source};
 
 /// Everything that serving needs.
 pub struct Snapshot {
@@ -36,6 +36,7 @@ pub struct Snapshot {
     maps: Maps,
     machine: Machine,
     connectors: HashMap<usize, Connector>,
+    resolvers: Resolvers,
 }
 
 /// A socket to listen on, and who answers there.
@@ -83,16 +84,33 @@ impl Snapshot {
     ) -> Result<Snapshot, Vec<Diagnostic>> {
         let mut faults = Vec::new();
         let bindings = bindings(&config.servers, &mut faults);
-        let groups = config.upstreams.iter().map(|u| Arc::new(group(u, ledger, &mut faults))).collect();
+        let mut resolvers = Resolvers::default();
+        let mut new_group = |upstream| Arc::new(group(upstream, ledger, &mut resolvers, &mut faults));
+        let groups = config.upstreams.iter().map(&mut new_group).collect();
         let offers = config.servers.iter().map(|s| server_offer(s, &mut faults, warnings)).collect();
         let mut connectors = HashMap::new();
         for server in &config.servers {
-            walk(&server.locations, &mut |location| connect(location, &mut connectors, &mut faults));
+            walk(&server.locations, &mut |location| {
+                connect(location, &mut connectors, &mut faults);
+                if let Some(resolver) = &location.settings.resolver {
+                    resolvers.of(resolver, &mut faults);
+                }
+            });
         }
         if faults.is_empty() {
             let maps = Maps::new(&config.maps);
             let logs = Arc::new(logs);
-            Ok(Snapshot { config, bindings, groups, logs, offers, maps, machine: machine(), connectors })
+            Ok(Snapshot {
+                config,
+                bindings,
+                groups,
+                logs,
+                offers,
+                maps,
+                machine: machine(),
+                connectors,
+                resolvers,
+            })
         } else {
             Err(faults)
         }
@@ -101,6 +119,16 @@ impl Snapshot {
     /// TLS towards the backends of a location.
     pub fn connector(&self, settings: &Arc<ProxySsl>) -> Option<&Connector> {
         self.connectors.get(&identity(settings))
+    }
+
+    /// Who looks names up for a location; `None`: the system does.
+    pub fn resolver(&self, settings: &Settings) -> Option<&Arc<Resolver>> {
+        self.resolvers.0.get(&(Arc::as_ptr(settings.resolver.as_ref()?) as usize))
+    }
+
+    /// Begins what goes on beside requests. It ends by itself when the snapshot is dropped.
+    pub fn start(&self) {
+        self.groups.iter().for_each(|group| group.start(&self.logs));
     }
 
     /// What templates are rendered with.
@@ -262,12 +290,49 @@ fn resolve(
     }
 }
 
-fn group(upstream: &Upstream, ledger: &Arc<Ledger>, faults: &mut Vec<Diagnostic>) -> Group {
+/// Who looks names up, by where the `resolver` lives in the model.
+#[derive(Default)]
+struct Resolvers(HashMap<usize, Arc<Resolver>>);
+
+impl Resolvers {
+    fn of(&mut self, model: &Arc<model::Resolver>, faults: &mut Vec<Diagnostic>) -> Arc<Resolver> {
+        let made = self.0.entry(Arc::as_ptr(model) as usize);
+        let new = || {
+            let servers = model.servers.iter().flat_map(|server| {
+                resolve(&server.value, server.span, Some(53), faults).into_iter().filter_map(|endpoint| {
+                    match endpoint {
+                        Endpoint::Tcp(address) => Some(address),
+                        Endpoint::Unix(_) => None,
+                    }
+                })
+            });
+            Arc::new(Resolver::new(servers.collect(), model.valid, model.ipv4, model.ipv6))
+        };
+        made.or_insert_with(new).clone()
+    }
+}
+
+fn group(
+    upstream: &Upstream,
+    ledger: &Arc<Ledger>,
+    resolvers: &mut Resolvers,
+    faults: &mut Vec<Diagnostic>,
+) -> Group {
     let source = |server: &UpstreamServer| {
+        let lookup = match (&server.address.value, &upstream.resolver) {
+            (Address::Name(host, port), Some(resolver)) if server.resolve => Some(Lookup {
+                host: host.clone(),
+                port: if *port == 0 { 80 } else { *port },
+                service: server.service.clone(),
+                resolver: resolvers.of(resolver, faults),
+                timeout: upstream.resolver_timeout,
+            }),
+            _ => None,
+        };
         // What is looked up again and again need not be there at the start.
-        let endpoints = match server.resolve {
-            true => Vec::new(),
-            false => resolve(&server.address.value, server.address.span, Some(80), faults),
+        let endpoints = match lookup {
+            Some(_) => Vec::new(),
+            None => resolve(&server.address.value, server.address.span, Some(80), faults),
         };
         Source {
             text: server.text.clone(),
@@ -283,6 +348,7 @@ fn group(upstream: &Upstream, ledger: &Arc<Ledger>, faults: &mut Vec<Diagnostic>
                 drain: server.drain,
             },
             places: endpoints.into_iter().map(Place::from).collect(),
+            lookup,
         }
     };
     let setup = Setup {

@@ -1,6 +1,6 @@
 //! A request goes to a backend: destination, what is sent, and the answer's way back.
 
-use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -138,18 +138,44 @@ async fn find_group(x: &Exchange, snapshot: &Snapshot, to: &Destination) -> Resu
         None => {
             let port = to.port.unwrap_or(to.default_port());
             let host = to.host.trim_start_matches('[').trim_end_matches(']');
-            let lookup = tokio::net::lookup_host((host, port));
-            let found = tokio::time::timeout(x.settings.proxy_connect_timeout, lookup).await;
-            match found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-                Ok(found) => found.map(Endpoint::Tcp).collect(),
-                Err(error) => {
-                    x.trouble("configuration", format_args!("{} could not be resolved ({error})", to.host));
+            let mut found = match look_up(x, snapshot, host, port).await {
+                Ok(found) => found,
+                Err(reason) => {
+                    x.trouble("configuration", format_args!("{} could not be resolved ({reason})", to.host));
                     return Err(502);
                 }
-            }
+            };
+            // Each request begins at another of its addresses. No system is without chance.
+            let first = getrandom::u32().unwrap_or_default() as usize;
+            let count = found.len().max(1);
+            found.rotate_left(first % count);
+            found.into_iter().map(Endpoint::Tcp).collect()
         }
     };
+    // Made for this request alone, so nothing is kept in it.
     Ok(Arc::new(Group::passing(&to.host, endpoints)))
+}
+
+/// The addresses of a host out of variables: by the `resolver` of the place, else by the system.
+async fn look_up(
+    x: &Exchange,
+    snapshot: &Snapshot,
+    host: &str,
+    port: u16,
+) -> Result<Vec<SocketAddr>, String> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let timeout = x.settings.resolver_timeout;
+    if let Some(resolver) = snapshot.resolver(&x.settings) {
+        let answer = resolver.addresses(host, timeout).await.map_err(|fault| fault.to_string())?;
+        return Ok(answer.found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect());
+    }
+    match tokio::time::timeout(timeout, tokio::net::lookup_host((host, port))).await {
+        Ok(Ok(found)) => Ok(found.collect()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("the system did not answer in time".to_owned()),
+    }
 }
 
 /// Builds what is sent.

@@ -176,6 +176,7 @@ async fn serve(snapshot: Arc<Snapshot>, ready: Ready) -> Outcome {
         }
     };
     let (stop, stopped) = watch::channel(false);
+    snapshot.start();
     let addresses = sockets.addresses();
     sockets.serve(&Arc::new(Service::new(snapshot.clone(), tunnels.clone(), stopped)));
     for address in &addresses {

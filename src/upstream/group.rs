@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use longwire_conf::model::{Balance, Sticky};
 use longwire_conf::template::Template;
-use tokio::sync::watch;
+use tokio::sync::watch::Sender;
 
 use super::balance::{Ask, Balancer, Change, Member, Method, Params, Walk};
 use super::idle::Idle;
 use super::live::{Ledger, Slot};
 use super::sticky::{Seal, Sessions, sid};
+use super::watch::{self, Lookup};
 use super::{Connection, Keepalive, Lease, lock};
 use crate::clock::{self, micros};
+use crate::log::Logs;
 use crate::net::Endpoint;
 
 /// A `server` line of a group. A name with several addresses gives several servers.
@@ -26,6 +28,8 @@ pub struct Source {
     pub params: Params,
     /// Where its servers are, as far as that is known.
     pub places: Vec<Place>,
+    /// The name that says where they are, if they come and go.
+    pub lookup: Option<Lookup>,
 }
 
 /// An address of a source, and what its SRV record says, if that is where it comes from.
@@ -97,7 +101,7 @@ pub struct Group {
     sessions: Mutex<Option<Sessions>>,
     ledger: Arc<Ledger>,
     /// How many sources are still looked up for the first time.
-    awaited: watch::Sender<usize>,
+    awaited: Sender<usize>,
 }
 
 #[derive(Debug)]
@@ -131,7 +135,7 @@ impl Group {
             state: Mutex::new(state),
             sessions: Mutex::new(sessions),
             ledger: ledger.clone(),
-            awaited: watch::Sender::new(0),
+            awaited: Sender::new(0),
         };
         group.rebuild(&mut lock(&group.state));
         group
@@ -144,6 +148,7 @@ impl Group {
             route: None,
             params: Params { fail_timeout_us: 0, ..Params::default() },
             places: endpoints.into_iter().map(Place::from).collect(),
+            lookup: None,
         };
         let setup = Setup {
             name: name.to_owned(),
@@ -228,24 +233,34 @@ impl Group {
         self.idle.sweep();
     }
 
-    /// One more source is being looked up for the first time.
-    pub fn await_names(&self) {
-        self.awaited.send_modify(|count| *count += 1);
+    /// Begins what goes on beside requests, as long as the group is there: names are looked up again and again.
+    pub fn start(self: &Arc<Self>, logs: &Logs) {
+        let lookups: Vec<_> = {
+            let state = lock(&self.state);
+            let lookup = |(index, source): (usize, &Source)| Some((index, source.lookup.clone()?));
+            state.sources.iter().enumerate().filter_map(lookup).collect()
+        };
+        self.awaited.send_replace(lookups.len());
+        for (source, lookup) in lookups {
+            tokio::spawn(watch::follow(Arc::downgrade(self), source, lookup, logs.clone()));
+        }
     }
 
     /// A first look-up is done, with whatever outcome.
-    pub fn names_came(&self) {
+    pub(super) fn names_came(&self) {
         self.awaited.send_modify(|count| *count = count.saturating_sub(1));
     }
 
     /// Waits until every name was looked up once.
     pub async fn ready(&self) {
-        // The other end lives in this very group.
-        let _ = self.awaited.subscribe().wait_for(|count| *count == 0).await;
+        if *self.awaited.borrow() > 0 {
+            // The other end lives in this very group.
+            let _ = self.awaited.subscribe().wait_for(|count| *count == 0).await;
+        }
     }
 
     /// The servers of a source are elsewhere from now on; says whether anything changed.
-    pub fn place(&self, source: usize, places: Vec<Place>) -> bool {
+    pub(super) fn place(&self, source: usize, places: Vec<Place>) -> bool {
         let mut state = lock(&self.state);
         let Some(source) = state.sources.get_mut(source) else { return false };
         if source.places == places {

@@ -5,7 +5,9 @@ mod connection;
 mod group;
 mod idle;
 mod live;
+mod names;
 mod sticky;
+mod watch;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,7 +15,9 @@ pub use connection::{Body, BoxError, Connection, Fault, Security, Stage, open};
 pub use group::{Group, Picked, Place, Server, Setup, Source, standing};
 pub use idle::{Keepalive, Lease};
 pub use live::{Ledger, Slot};
+pub use names::Resolver;
 pub use sticky::set_cookie;
+pub use watch::Lookup;
 
 /// A panic while the lock was held cannot leave these half-changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

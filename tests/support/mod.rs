@@ -11,6 +11,7 @@
 
 pub mod backend;
 pub mod conn;
+pub mod dns;
 pub mod duplex;
 pub mod frames;
 pub mod instance;
