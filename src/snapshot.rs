@@ -1,13 +1,13 @@
 //! A configuration at work: model -> sockets to bind, certificates, groups, logs. All or nothing, and immutable.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use longwire_conf::model::{
-    self, Address, Config, Content, Level, Location, ProxySsl, Rule, Server, ServerName, Settings, Spanned,
-    Upstream, UpstreamServer,
+    self, Address, Config, Content, HealthCheck, Level, Location, ProxyPass, ProxySsl, ProxyTarget, Rule,
+    Server, ServerName, Settings, Spanned, Upstream, UpstreamServer,
 };
 use longwire_conf::{Diagnostic, Severity, Span};
 
@@ -19,7 +19,7 @@ use crate::route::server::ServerIndex;
 use crate::route::variables::{Machine, Maps, Scope};
 use crate::tls::{self, Connector, Offer};
 use crate::upstream::balance::Params;
-use crate::upstream::{Group, Keepalive, Ledger, Lookup, Place, Resolver, Setup, Source};
+use crate::upstream::{Check, Group, Keepalive, Ledger, Lookup, Place, Resolver, Security, Setup, Source};
 
 /// Everything that serving needs.
 pub struct Snapshot {
@@ -85,8 +85,12 @@ impl Snapshot {
         let mut faults = Vec::new();
         let bindings = bindings(&config.servers, &mut faults);
         let mut resolvers = Resolvers::default();
-        let mut new_group = |upstream| Arc::new(group(upstream, ledger, &mut resolvers, &mut faults));
-        let groups = config.upstreams.iter().map(&mut new_group).collect();
+        let mandatory = mandatory(&config);
+        let mut new_group = |(index, upstream)| {
+            let unproven = mandatory.contains(&index);
+            Arc::new(group(upstream, unproven, ledger, &mut resolvers, &mut faults))
+        };
+        let groups = config.upstreams.iter().enumerate().map(&mut new_group).collect();
         let offers = config.servers.iter().map(|s| server_offer(s, &mut faults, warnings)).collect();
         let mut connectors = HashMap::new();
         for server in &config.servers {
@@ -128,7 +132,39 @@ impl Snapshot {
 
     /// Begins what goes on beside requests. It ends by itself when the snapshot is dropped.
     pub fn start(&self) {
-        self.groups.iter().for_each(|group| group.start(&self.logs));
+        let mut checks: HashMap<usize, Vec<Check>> = HashMap::new();
+        for server in &self.config.servers {
+            walk(&server.locations, &mut |location| {
+                if let Some((group, check)) = self.check(location) {
+                    checks.entry(group).or_default().push(check);
+                }
+            });
+        }
+        for (index, group) in self.groups.iter().enumerate() {
+            group.start(checks.remove(&index).unwrap_or_default(), &self.logs);
+        }
+    }
+
+    /// The health check of a location, and the group that it is of.
+    fn check(&self, location: &Location) -> Option<(usize, Check)> {
+        let (rules, upstream) = checked(location)?;
+        let Content::Proxy(ProxyPass { https, target: ProxyTarget::Group { host, .. }, .. }) =
+            &location.content
+        else {
+            return None;
+        };
+        let settings = &location.settings;
+        let name = settings.proxy_ssl.name.as_ref().and_then(|name| name.as_literal()).unwrap_or(host);
+        let security =
+            |connector: &Connector| Security { connector: connector.clone(), name: name.to_owned() };
+        let check = Check {
+            rules: rules.clone(),
+            host: host.clone(),
+            security: self.connector(&settings.proxy_ssl).filter(|_| *https).map(security),
+            connect_timeout: settings.proxy_connect_timeout,
+            read_timeout: settings.proxy_read_timeout,
+        };
+        Some((upstream, check))
     }
 
     /// What templates are rendered with.
@@ -290,6 +326,29 @@ fn resolve(
     }
 }
 
+/// The rules of a location's health check, and the index of the group that it is of.
+fn checked(location: &Location) -> Option<(&HealthCheck, usize)> {
+    let rules = location.health_check.as_deref()?;
+    match &location.content {
+        Content::Proxy(ProxyPass { target: ProxyTarget::Group { upstream, .. }, .. }) => {
+            Some((rules, *upstream))
+        }
+        _ => None,
+    }
+}
+
+/// Groups whose servers have to pass a check before they serve.
+fn mandatory(config: &Config) -> HashSet<usize> {
+    let mut found = HashSet::new();
+    for server in &config.servers {
+        walk(&server.locations, &mut |location| {
+            found
+                .extend(checked(location).filter(|(rules, _)| rules.mandatory).map(|(_, upstream)| upstream));
+        });
+    }
+    found
+}
+
 /// Who looks names up, by where the `resolver` lives in the model.
 #[derive(Default)]
 struct Resolvers(HashMap<usize, Arc<Resolver>>);
@@ -314,6 +373,7 @@ impl Resolvers {
 
 fn group(
     upstream: &Upstream,
+    mandatory: bool,
     ledger: &Arc<Ledger>,
     resolvers: &mut Resolvers,
     faults: &mut Vec<Diagnostic>,
@@ -346,6 +406,7 @@ fn group(
                 backup: server.backup,
                 down: server.down,
                 drain: server.drain,
+                mandatory,
             },
             places: endpoints.into_iter().map(Place::from).collect(),
             lookup,
@@ -419,7 +480,7 @@ fn dns_names(server: &Server) -> Vec<String> {
 
 fn connect(location: &Location, connectors: &mut HashMap<usize, Connector>, faults: &mut Vec<Diagnostic>) {
     let Content::Proxy(proxy) = &location.content else { return };
-    let variable = matches!(proxy.target, longwire_conf::model::ProxyTarget::Variable(_));
+    let variable = matches!(proxy.target, ProxyTarget::Variable(_));
     let settings = &location.settings.proxy_ssl;
     if (!proxy.https && !variable) || connectors.contains_key(&identity(settings)) {
         return;

@@ -336,3 +336,46 @@ fn connections_in_work_go_on_when_a_neighbour_dies() {
     let _again = Instance::at(&name, addr);
     until("its clients return", || open(mine).1 == name);
 }
+
+#[test]
+fn health_checks_take_servers_out_and_bring_them_back() {
+    let apps = Instance::several(2);
+    let checks =
+        "health_check interval=100ms fails=2 passes=2 uri=/health type=websocket; proxy_read_timeout 500ms;";
+    let longwire = Longwire::start(&group(&[&apps[0], &apps[1]], "max_fails=0", "", checks));
+    let only_b = || (0..4).all(|_| handshake(longwire.addr(), "").get("x-instance") == "b");
+    let addr = apps[0].addr.to_string();
+    let back = || longwire.log().lines().filter(|line| line.contains("is back after")).count();
+    let faults =
+        [(Manner::Status(500), "it answered 500 instead of 101"), (Manner::Hang, "no answer within 500ms")];
+    for (round, (manner, why)) in faults.into_iter().enumerate() {
+        apps[0].behave(manner);
+        longwire.wait_log(&[
+            "[warn]",
+            "upstream server disabled",
+            &addr,
+            "until its health checks pass",
+            why,
+        ]);
+        assert!(only_b(), "{why}");
+        apps[0].behave(Manner::Serve);
+        until("it is back", || back() == round + 1);
+        assert!(!only_b());
+    }
+    apps[0].behave(Manner::Mute);
+    until("a backend that answers no ping is out", || longwire.log().matches("server disabled").count() == 3);
+    assert!(only_b());
+}
+
+#[test]
+fn a_mandatory_check_comes_before_the_first_client() {
+    let apps = Instance::several(2);
+    apps[1].behave(Manner::Status(500));
+    let longwire =
+        Longwire::start(&group(&[&apps[0], &apps[1]], "", "", "health_check mandatory interval=100ms;"));
+    until("one has passed", || handshake(longwire.addr(), "").status() == 101);
+    assert!((0..4).all(|_| get(longwire.addr(), "/").1 == "a"));
+    assert!(!longwire.log().contains("is back"), "it never left");
+    apps[1].behave(Manner::Serve);
+    until("the other one has passed, too", || get(longwire.addr(), "/").1 == "b");
+}

@@ -8,6 +8,7 @@ use longwire_conf::template::Template;
 use tokio::sync::watch::Sender;
 
 use super::balance::{Ask, Balancer, Change, Member, Method, Params, Walk};
+use super::health::{self, Check};
 use super::idle::Idle;
 use super::live::{Ledger, Slot};
 use super::sticky::{Seal, Sessions, sid};
@@ -233,8 +234,12 @@ impl Group {
         self.idle.sweep();
     }
 
-    /// Begins what goes on beside requests, as long as the group is there: names are looked up again and again.
-    pub fn start(self: &Arc<Self>, logs: &Logs) {
+    /// Begins what goes on beside requests, as long as the group is there: names are looked up again and again, and
+    /// servers are checked.
+    pub fn start(self: &Arc<Self>, checks: Vec<Check>, logs: &Logs) {
+        for check in checks {
+            tokio::spawn(health::watch(Arc::downgrade(self), check, logs.clone()));
+        }
         let lookups: Vec<_> = {
             let state = lock(&self.state);
             let lookup = |(index, source): (usize, &Source)| Some((index, source.lookup.clone()?));

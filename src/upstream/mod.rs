@@ -3,6 +3,7 @@
 pub mod balance;
 mod connection;
 mod group;
+mod health;
 mod idle;
 mod live;
 mod names;
@@ -13,6 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use connection::{Body, BoxError, Connection, Fault, Security, Stage, open};
 pub use group::{Group, Picked, Place, Server, Setup, Source, standing};
+pub use health::Check;
 pub use idle::{Keepalive, Lease};
 pub use live::{Ledger, Slot};
 pub use names::Resolver;

@@ -18,6 +18,8 @@ pub enum Manner {
     Reset,
     /// Says nothing at all.
     Hang,
+    /// 101 to handshakes, and not a word after it.
+    Mute,
     /// Answers this status.
     Status(u16),
 }
@@ -28,6 +30,7 @@ impl Manner {
             Manner::Serve => 0,
             Manner::Reset => 1,
             Manner::Hang => 2,
+            Manner::Mute => 3,
             Manner::Status(status) => status,
         }
     }
@@ -124,14 +127,18 @@ impl Shared {
         while let Some(head) = conn.try_read_head() {
             self.requests.fetch_add(1, Ordering::SeqCst);
             let body = conn.read_body(&head);
-            let answered = match self.manner.load(Ordering::SeqCst) {
+            let manner = self.manner.load(Ordering::SeqCst);
+            let answered = match manner {
                 0 if head.has("sec-websocket-key") => {
                     self.tunnel(&mut conn, &head, name);
                     break;
                 }
                 0 => conn.try_send(page(200, name, &body).as_bytes()),
                 1 => break,
-                2 => {
+                2 | 3 => {
+                    if manner == 3 {
+                        conn.try_upgrade(&head);
+                    }
                     conn.read_for(Duration::from_secs(600));
                     break;
                 }

@@ -33,6 +33,8 @@ pub struct Params {
     pub down: bool,
     /// `drain`.
     pub drain: bool,
+    /// `mandatory` of a health check: it is left out until it has passed one.
+    pub mandatory: bool,
 }
 
 impl Default for Params {
@@ -46,6 +48,7 @@ impl Default for Params {
             backup: false,
             down: false,
             drain: false,
+            mandatory: false,
         }
     }
 }
@@ -320,6 +323,7 @@ impl Walk {
 impl Peer {
     fn new(member: Member) -> Peer {
         let effective = i64::from(member.params.weight) * UNIT;
+        let healthy = !member.params.mandatory;
         Peer {
             member,
             current: 0,
@@ -328,7 +332,7 @@ impl Peer {
             failed_us: 0,
             checked_us: 0,
             out_us: None,
-            healthy: true,
+            healthy,
             risen_us: None,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::server::turn_on;
 use super::{ANY, Context, Entry, LOCATION, set};
 use crate::address;
 use crate::build::Builder;
@@ -114,10 +115,13 @@ fn check_parameter(b: &mut Builder<'_>, check: &mut HealthCheck, word: &Word) ->
         Some(("jitter", text)) => time(text).map(|time| check.jitter = time),
         Some(("fails", text)) => number(text).map(|fails| check.fails = fails),
         Some(("passes", text)) => number(text).map(|passes| check.passes = passes),
-        Some(("uri", text)) if text.starts_with('/') => Some(check.uri = text.to_owned()),
+        Some(("uri", text)) => {
+            Some(text).filter(|uri| uri.starts_with('/')).map(|uri| check.uri = uri.to_owned())
+        }
         Some(("port", text)) => address::port(text).map(|port| check.port = Some(port)),
-        Some(("type", "http")) => Some(check.websocket = false),
-        Some(("type", "websocket")) => Some(check.websocket = true),
+        Some(("type", text)) => Some(text)
+            .filter(|kind| matches!(*kind, "http" | "websocket"))
+            .map(|kind| check.websocket = kind == "websocket"),
         Some(("match", _)) => {
             b.report(
                 Diagnostic::error(word.span, "Longwire does not have \"match\" for health checks")
@@ -125,7 +129,7 @@ fn check_parameter(b: &mut Builder<'_>, check: &mut HealthCheck, word: &Word) ->
             );
             return false;
         }
-        None if word.value == "mandatory" => Some(check.mandatory = true),
+        None if word.value == "mandatory" => turn_on(&mut check.mandatory),
         _ => None,
     };
     if done.is_none() {

@@ -215,8 +215,8 @@ fn parameter(b: &mut Builder<'_>, server: &mut UpstreamServer, word: &Word) -> b
             b.report(Diagnostic::error(word.span, format!("route is longer than {MAX_ROUTE}")));
             return false;
         }
-        "route" if !text.is_empty() => Some(server.route = Some(text.to_owned())),
-        "service" if !text.is_empty() => Some(server.service = Some(text.to_owned())),
+        "route" => some(text).map(|route| server.route = Some(route)),
+        "service" => some(text).map(|service| server.service = Some(service)),
         "backup" if text.is_empty() => return backup(b, server, word),
         "down" if text.is_empty() => turn_on(&mut server.down),
         "drain" if text.is_empty() => turn_on(&mut server.drain),
@@ -229,6 +229,11 @@ fn parameter(b: &mut Builder<'_>, server: &mut UpstreamServer, word: &Word) -> b
         b.report(Diagnostic::error(word.span, message).help(help));
     }
     done.is_some()
+}
+
+/// A text that is not empty.
+fn some(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|text| !text.is_empty())
 }
 
 /// The method of the block at hand as far as it is read, if it chooses by a key or by chance.
