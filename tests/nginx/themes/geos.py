@@ -1,6 +1,6 @@
 """geo, split_clients and realip: variables out of addresses."""
 
-from theme import case, each, get, ws
+from theme import case, each, get, raw, ws
 
 WANTED = "geo, split_clients, realip"
 HTTP = """
@@ -61,5 +61,16 @@ CASES = [
             )
         ],
         ws("/p", "X-Forwarded-For: 192.0.2.7"),
+    ),
+    case(
+        "real addresses of the PROXY protocol",
+        """
+        server {
+            listen 127.0.0.1:PORT proxy_protocol; set_real_ip_from 127.0.0.0/8; real_ip_header proxy_protocol;
+            location / { default_type text/plain; return 200 "$remote_addr|$proxy_protocol_addr|$realip_remote_addr"; }
+        }
+        """,
+        raw("PROXY TCP4 192.0.2.7 192.0.2.1 4000 80\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        raw("PROXY UNKNOWN\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"),
     ),
 ]
