@@ -327,9 +327,24 @@ fn connect_and_trace_are_not_allowed() {
 fn a_target_that_is_no_uri_is_told() {
     let longwire = Longwire::start(&site(nobody(), ""));
     let mut client = Conn::connect(longwire.addr());
-    client.send("GET /<x> HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.send("GET http://[x HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.read_answer().0.status(), 400);
     longwire.wait_log(&["[error]", "client sent invalid request line", "URI"]);
+}
+
+/// nginx passes on what no URI may hold; the backend gets it escaped, and the log shows what was sent.
+#[test]
+fn a_target_with_bytes_that_no_uri_holds_is_served() {
+    let backend = Backend::new();
+    let longwire = Longwire::start(&site(backend.addr(), ""));
+    let mut client = Conn::connect(longwire.addr());
+    // In pieces: the bytes of a target may come one by one.
+    client.send("GET /<x");
+    client.send(">?\"#y HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (mut server, head) = backend.request();
+    assert_eq!(head.target(), "/%3Cx%3E?%22");
+    server.send("HTTP/1.1 204 No Content\r\n\r\n");
+    assert_eq!(client.read_head().status(), 204);
 }
 
 /// An answer that cannot be understood is not asked for again elsewhere, as with nginx's `proxy_next_upstream`; a

@@ -21,7 +21,7 @@ use crate::route::answer::{self, Reply};
 use crate::route::facts::{ConnectionFacts, Course, Facts, Outcome};
 use crate::route::headers::accepted;
 use crate::route::server::requested_host;
-use crate::route::uri::Target;
+use crate::route::uri::{Target, text};
 use crate::route::variables::Scope;
 use crate::snapshot::Site;
 use crate::upstream::Body;
@@ -165,7 +165,8 @@ impl Exchange {
         let server = &service.snapshot.config.servers[site.default];
         let values = |name| parts.headers.get_all(name).iter().map(HeaderValue::as_bytes);
         let websocket = is_websocket_upgrade(values(header::UPGRADE), values(header::CONNECTION));
-        let text = parts.uri.to_string();
+        let sent = shared.next_target().unwrap_or_else(|| parts.uri.to_string().into_bytes());
+        let text = text(sent);
         let mut fault = None;
         let target = Target::parse(&text, server.merge_slashes).unwrap_or_else(|error| {
             fault = Some(format!("client sent invalid request: {error}"));

@@ -7,6 +7,8 @@
 use httparse::{EMPTY_HEADER, Request, Status};
 use longwire_wire::handshake::is_websocket_upgrade;
 
+use super::target::Watched;
+
 /// The first byte of a TLS connection: a record of the handshake.
 const TLS_HANDSHAKE: u8 = 22;
 /// Most header lines of one head.
@@ -69,12 +71,15 @@ pub(super) struct Framing {
     max_head: usize,
     /// Line ends in the head so far.
     lines: usize,
+    target: Watched,
+    /// Targets of the heads that are whole, as they were sent.
+    targets: Vec<Vec<u8>>,
 }
 
 impl Framing {
     /// `max_head`: bytes of the longest head.
     pub(super) fn new(max_head: usize) -> Framing {
-        Framing { phase: Phase::Idle, max_head, lines: 0 }
+        Framing { phase: Phase::Idle, max_head, lines: 0, target: Watched::new(), targets: Vec::new() }
     }
 
     /// Where it is.
@@ -84,24 +89,33 @@ impl Framing {
 
     /// Bytes that the client sent, in order. Tells how many of them hyper may see: those behind the break of a body
     /// it must not. An error tells how many stand before the head that is refused; nothing more may be fed then.
-    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<usize, (usize, Refusal)> {
+    ///
+    /// In targets it puts what hyper can hold in the place of what it cannot ([`Watched`]).
+    pub(super) fn feed(&mut self, bytes: &mut [u8]) -> Result<usize, (usize, Refusal)> {
+        let count = bytes.len();
         let mut rest = bytes;
         while !rest.is_empty() && !matches!(self.phase, Phase::Broken) {
-            let good = bytes.len() - rest.len();
+            let good = count - rest.len();
             rest = self.step(rest).map_err(|refusal| (good, refusal))?;
         }
-        Ok(bytes.len() - rest.len())
+        Ok(count - rest.len())
+    }
+
+    /// Targets of the heads that have become whole since the last time, as they were sent.
+    pub(super) fn take_targets(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.targets)
     }
 
     /// Takes bytes up to the next change of phase; gives back what follows.
-    fn step<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], Refusal> {
+    fn step<'b>(&mut self, bytes: &'b mut [u8]) -> Result<&'b mut [u8], Refusal> {
         Ok(match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Idle => match bytes.iter().position(|b| !matches!(b, b'\r' | b'\n')) {
-                None => &[],
+                None => &mut [],
                 Some(start) => {
                     self.phase = Phase::Head(Vec::new());
                     self.lines = 0;
-                    &bytes[start..]
+                    self.target = Watched::new();
+                    &mut bytes[start..]
                 }
             },
             Phase::Head(head) => self.feed_head(head, bytes)?,
@@ -110,22 +124,23 @@ impl Framing {
                 if taken < left {
                     self.phase = Phase::Body(left - taken);
                 }
-                &bytes[taken as usize..]
+                &mut bytes[taken as usize..]
             }
             Phase::Chunked(chunk) => {
                 let (rest, next) = feed_chunk(chunk, bytes);
                 self.phase = next;
-                rest
+                let taken = bytes.len() - rest.len();
+                &mut bytes[taken..]
             }
             last @ (Phase::Handshake | Phase::Broken) => {
                 self.phase = last;
-                &[]
+                &mut []
             }
         })
     }
 
     /// Takes what belongs to the head; gives back what follows it.
-    fn feed_head<'b>(&mut self, mut head: Vec<u8>, bytes: &'b [u8]) -> Result<&'b [u8], Refusal> {
+    fn feed_head<'b>(&mut self, mut head: Vec<u8>, bytes: &'b mut [u8]) -> Result<&'b mut [u8], Refusal> {
         if head.is_empty() && bytes.first() == Some(&TLS_HANDSHAKE) {
             return Err(Refusal {
                 status: 400,
@@ -134,7 +149,9 @@ impl Framing {
         }
         let before = head.len();
         let room = self.max_head.saturating_sub(before);
-        let taken = &bytes[..bytes.len().min(room)];
+        let count = bytes.len().min(room);
+        let taken = &mut bytes[..count];
+        self.target.pass(taken);
         head.extend_from_slice(taken);
         self.lines += taken.iter().filter(|byte| **byte == b'\n').count();
         // Look for the end only where it can be new: a head that drips must not be parsed for each drop.
@@ -145,14 +162,16 @@ impl Framing {
         }
         if !ended && head.len() < self.max_head {
             self.phase = Phase::Head(head);
-            return Ok(&[]);
+            return Ok(&mut []);
         }
         let mut headers = [EMPTY_HEADER; MAX_HEADERS];
         let mut request = Request::new(&mut headers);
         match request.parse(&head) {
             Ok(Status::Complete(length)) => {
                 self.phase = check(&request)?;
-                Ok(&bytes[length.saturating_sub(before).min(bytes.len())..])
+                self.targets.push(std::mem::replace(&mut self.target, Watched::new()).into_sent());
+                let taken = length.saturating_sub(before).min(bytes.len());
+                Ok(&mut bytes[taken..])
             }
             Ok(Status::Partial) if head.len() >= self.max_head => Err(match head.contains(&b'\n') {
                 false => Refusal { status: 414, reason: "client sent too long URI" },
@@ -160,7 +179,7 @@ impl Framing {
             }),
             Ok(Status::Partial) => {
                 self.phase = Phase::Head(head);
-                Ok(&[])
+                Ok(&mut [])
             }
             Err(httparse::Error::Version) if speaks_later_http(&head) => {
                 Err(Refusal { status: 505, reason: VERSION })
@@ -297,12 +316,13 @@ mod tests {
     /// Feeds a text whole and byte by byte: both must give the same.
     fn feed(text: &str) -> (Result<(), u16>, String) {
         let mut whole = Framing::new(1024);
-        let result = whole.feed(text.as_bytes()).map(drop).map_err(|(_, r)| r.status);
+        let result = whole.feed(&mut text.to_owned().into_bytes()).map(drop).map_err(|(_, r)| r.status);
         let mut drops = Framing::new(1024);
-        let dripped = text.as_bytes().chunks(1).try_for_each(|b| drops.feed(b).map(drop));
+        let dripped = text.to_owned().into_bytes().chunks_mut(1).try_for_each(|b| drops.feed(b).map(drop));
         let dripped = dripped.map_err(|(_, r)| r.status);
         assert_eq!(result, dripped, "{text:?}");
         assert_eq!(format!("{:?}", whole.phase), format!("{:?}", drops.phase), "{text:?}");
+        assert_eq!(whole.take_targets(), drops.take_targets(), "{text:?}");
         (result, format!("{:?}", whole.phase))
     }
 
@@ -338,7 +358,6 @@ mod tests {
         let both = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n";
         for (text, status) in [
             ("GET / HTTP/1.1\r\n\r\n", 400),
-            ("GET /<x> HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
             (both, 400),
             ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n", 400),
@@ -361,9 +380,20 @@ mod tests {
     }
 
     #[test]
+    fn targets_are_kept_as_they_were_sent() {
+        let mut framing = Framing::new(1024);
+        let mut bytes =
+            b"GET /<x>?\xff HTTP/1.1\r\nHost: a\r\n\r\nGET /#y HTTP/1.1\r\nHost: <\r\n\r\n".to_vec();
+        framing.feed(&mut bytes).unwrap();
+        assert_eq!(framing.take_targets(), [b"/<x>?\xff".to_vec(), b"/#y".to_vec()]);
+        assert!(framing.take_targets().is_empty());
+        assert_eq!(bytes, b"GET /_x_?_ HTTP/1.1\r\nHost: a\r\n\r\nGET /_y HTTP/1.1\r\nHost: <\r\n\r\n");
+    }
+
+    #[test]
     fn good_requests_before_a_bad_one_are_told_apart() {
         let good = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-        let refused = Framing::new(1024).feed(format!("{good}PRI * HTTP/2.0\r\n\r\n").as_bytes());
+        let refused = Framing::new(1024).feed(&mut format!("{good}PRI * HTTP/2.0\r\n\r\n").into_bytes());
         assert_eq!(refused.map_err(|(count, refusal)| (count, refusal.status)), Err((good.len(), 400)));
     }
 }

@@ -1,6 +1,7 @@
 //! A client's connection under hyper: watches request heads, keeps the deadlines between and inside them, says the
 //! last words to a client whose head is refused, and closes so that they arrive.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -41,6 +42,8 @@ pub(super) struct Shared {
     pub refusal: OnceLock<Refusal>,
     /// The client speaks plain HTTP where TLS is expected.
     pub plain_on_tls: bool,
+    /// Targets as they were sent, of the requests that hyper was given and that nobody serves yet.
+    targets: Mutex<VecDeque<Vec<u8>>>,
     /// To be done once what is written has left.
     at_flush: Mutex<Vec<AtFlush>>,
     /// What the connection becomes when hyper has let go of it.
@@ -54,6 +57,11 @@ pub(super) type Words = Box<dyn Fn(&Refusal) -> Vec<u8> + Send>;
 pub(super) type AtFlush = Box<dyn FnOnce() + Send>;
 
 impl Shared {
+    /// The target of the next request to be served, as it was sent.
+    pub(super) fn next_target(&self) -> Option<Vec<u8>> {
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
     /// An answer was handed to hyper whole; `done` is called when it has left, or when the connection is gone.
     pub(super) fn answered(&self, done: AtFlush) {
         self.at_flush.lock().unwrap_or_else(PoisonError::into_inner).push(done);
@@ -137,6 +145,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
             sent: AtomicU64::new(0),
             refusal: OnceLock::new(),
             plain_on_tls: limits.plain_on_tls,
+            targets: Mutex::default(),
             at_flush: Mutex::default(),
             switch: Mutex::default(),
         });
@@ -279,10 +288,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
         let before = buf.filled().len();
         match Pin::new(&mut this.io).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
-                let bytes = &buf.filled()[before..];
+                let bytes = &mut buf.filled_mut()[before..];
                 this.shared.received.fetch_add(bytes.len() as u64, Relaxed);
                 let in_head = matches!(this.framing.phase(), Phase::Head(_));
-                match this.framing.feed(bytes) {
+                let fed = this.framing.feed(bytes);
+                let targets = this.framing.take_targets();
+                this.shared.targets.lock().unwrap_or_else(PoisonError::into_inner).extend(targets);
+                match fed {
                     Ok(good) => buf.set_filled(before + good),
                     Err((good, refusal)) => {
                         buf.set_filled(before + good);

@@ -17,6 +17,7 @@ mod phases;
 mod places;
 mod proxy;
 mod rewrite;
+mod target;
 
 use std::sync::Arc;
 

@@ -10,6 +10,7 @@ use super::{access, files, proxy};
 use crate::route::answer::{self, Answer, ErrorStep};
 use crate::route::facts::Captures;
 use crate::route::location::{self, Chosen, How};
+use crate::route::uri::bytes;
 use crate::snapshot::Snapshot;
 
 /// A status, by its page, with a `Location`.
@@ -189,7 +190,7 @@ impl Exchange {
                      ask for that path, or write the location without its last slash"
                 ),
             );
-            return Err((301, Some(found.redirect(&self.facts.args).into_bytes())));
+            return Err((301, Some(bytes(&found.redirect(&self.facts.args)).into_owned())));
         }
         Ok(found)
     }

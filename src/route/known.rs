@@ -8,7 +8,7 @@ use super::calendar::Moment;
 use super::facts::{Facts, Peer, TlsFacts, Try, TunnelFacts};
 use super::fields::{header, remote_user};
 use super::files::{file_path, folder};
-use super::uri::{bytes, origin_form};
+use super::uri::{bytes, unparsed};
 use super::variables::Scope;
 
 /// Version of nginx whose behaviour is followed, `$nginx_version`.
@@ -20,14 +20,14 @@ impl<'a> Scope<'a> {
         let facts = self.facts;
         let connection = &facts.connection;
         match known {
-            Known::Args | Known::QueryString => some(&facts.args),
+            Known::Args | Known::QueryString => Some(bytes(&facts.args)).filter(|args| !args.is_empty()),
             Known::IsArgs => borrowed(if facts.args.is_empty() { "" } else { "?" }),
             Known::Uri | Known::DocumentUri => Some(bytes(&facts.uri)),
             Known::Host => borrowed(&facts.host),
             Known::ServerName => borrowed(&facts.server_name),
             Known::Request => plain(request_line(facts)),
             Known::RequestMethod => borrowed(&facts.method),
-            Known::RequestUri => plain(origin_form(&facts.target)),
+            Known::RequestUri => Some(bytes(unparsed(&facts.target))),
             Known::RequestId => borrowed(&facts.request_id),
             Known::RequestLength => plain(facts.request_length),
             Known::RequestTime => plain(seconds(self.elapsed_us())),

@@ -9,7 +9,7 @@ use longwire_conf::template::{Known, Part, Template, Variable};
 use super::facts::Facts;
 use super::headers::{header_value, remove_hop_by_hop};
 use super::location::How;
-use super::uri::{bytes, escape_raw, escape_uri, origin_form};
+use super::uri::{bytes, escape_raw, escape_uri, origin_form, text};
 use super::variables::Scope;
 
 /// The URI part of a `proxy_pass`.
@@ -25,8 +25,8 @@ pub enum UriPart<'a> {
 
 /// The request target for the backend.
 pub fn backend_uri(part: UriPart<'_>, how: How, facts: &Facts) -> String {
-    match part {
-        UriPart::Rendered(uri) if !uri.is_empty() => escape_raw(uri.as_bytes()),
+    let uri = match part {
+        UriPart::Rendered(uri) if !uri.is_empty() => uri.to_owned(),
         UriPart::Fixed(uri) => {
             // What a rule changed after the location was chosen goes as a whole.
             let (lead, matched) = match (facts.course.location_stale, how) {
@@ -36,18 +36,19 @@ pub fn backend_uri(part: UriPart<'_>, how: How, facts: &Facts) -> String {
                 (false, How::Regex | How::Named | How::Slash) => (uri, 0),
             };
             let rest = facts.uri.get(matched..).unwrap_or("");
-            with_args(format!("{}{}", escape_raw(lead.as_bytes()), escape_rest(rest, facts)), &facts.args)
+            with_args(format!("{lead}{}", escape_rest(rest, facts)), &facts.args)
         }
         _ if facts.course.target_stale => with_args(escape_rest(&facts.uri, facts), &facts.args),
-        _ => origin_form(&facts.target).into_owned(),
-    }
+        _ => origin_form(&facts.target),
+    };
+    escape_raw(&uri)
 }
 
 /// nginx escapes a path again only if it had to decode it, or made it itself.
 fn escape_rest(rest: &str, facts: &Facts) -> String {
     match facts.course.internal || facts.was_escaped() {
         true => escape_uri(&bytes(rest)),
-        false => escape_raw(&bytes(rest)),
+        false => rest.to_owned(),
     }
 }
 
@@ -64,7 +65,7 @@ fn with_args(mut uri: String, args: &str) -> String {
 pub struct Destination {
     /// `https://`.
     pub https: bool,
-    /// Host in lower case (an IPv6 address in brackets); empty for a Unix socket.
+    /// Host as written (an IPv6 address in brackets); empty for a Unix socket.
     pub host: String,
     /// The port written.
     pub port: Option<u16>,
@@ -103,7 +104,7 @@ impl std::error::Error for DestinationFault {}
 impl Destination {
     /// Splits the rendered value of a `proxy_pass`, or its text when it has no variables.
     pub fn parse(value: &[u8]) -> Result<Destination, DestinationFault> {
-        let text = String::from_utf8_lossy(value);
+        let text = text(value.to_vec());
         let (https, rest) = match (after(&text, "http://"), after(&text, "https://")) {
             (Some(rest), _) => (false, rest),
             (_, Some(rest)) => (true, rest),
@@ -125,7 +126,7 @@ impl Destination {
         if host.is_empty() || host.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
             return Err(DestinationFault::Host);
         }
-        Ok(Destination { https, host: host.to_ascii_lowercase(), port, unix: None, uri: rooted(uri) })
+        Ok(Destination { https, host: host.to_owned(), port, unix: None, uri: rooted(uri) })
     }
 
     /// `$proxy_host`: the port only when it is not that of the scheme.
@@ -191,9 +192,15 @@ pub struct BackendHeaders {
 /// What keeps a connection and frames a message is the program's own business, whatever is configured:
 /// `Connection`, `Upgrade`, `Keep-Alive`, `Transfer-Encoding` and a `Content-Length` other than none.
 pub fn backend_headers(settings: &Settings, scope: &Scope<'_>, websocket: bool) -> BackendHeaders {
+    let sent = &scope.facts.headers;
     let mut headers = match settings.proxy_pass_request_headers {
-        true => scope.facts.headers.clone(),
-        false => HeaderMap::new(),
+        true => sent.clone(),
+        // How long the body is belongs to the body.
+        false => sent
+            .get(header::CONTENT_LENGTH)
+            .map(|v| (header::CONTENT_LENGTH, v.clone()))
+            .into_iter()
+            .collect(),
     };
     remove_hop_by_hop(&mut headers);
     headers.remove(header::EXPECT);
@@ -287,7 +294,7 @@ mod tests {
             (Rendered("/?q=1"), prefix(1), "/varq/x?y", "/?q=1"),
             // nginx sends these two with a space and a byte that no request line can carry.
             (Rendered("/varuri/a b?x"), prefix(1), "/varuri/a%20b?x", "/varuri/a%20b?x"),
-            (Fixed("/"), prefix(3), "/u/é", "/%C3%A9"),
+            (Fixed("/"), prefix(3), "/u/<é\"", "/%3Cé\""),
         ];
         for (part, how, target, expected) in table {
             assert_eq!(backend_uri(part, how, &facts(target)), expected, "{part:?} {target}");
@@ -311,7 +318,7 @@ mod tests {
         type Parts<'a> = (bool, &'a str, Option<u16>, Option<&'a str>, &'a str, &'a str, &'a str);
         let table: [(&str, Parts<'_>); 9] = [
             ("http://b", (false, "b", None, None, "", "b", "80")),
-            ("HTTP://B:80/x?y", (false, "b", Some(80), None, "/x?y", "b", "80")),
+            ("HTTP://B:80/x?y", (false, "B", Some(80), None, "/x?y", "B", "80")),
             ("https://b:443", (true, "b", Some(443), None, "", "b", "443")),
             ("https://b:80/", (true, "b", Some(80), None, "/", "b:80", "80")),
             ("http://b?q=1/2", (false, "b", None, None, "/?q=1/2", "b", "80")),
@@ -427,7 +434,7 @@ mod tests {
     fn headers_of_the_client_may_be_kept_back() {
         let (headers, _) =
             sent(&[("X-A", "1")], false, |settings| settings.proxy_pass_request_headers = false);
-        assert_eq!(headers, "host: backend:3000|x-a: 1");
+        assert_eq!(headers, "content-length: 5|host: backend:3000|x-a: 1");
     }
 
     #[test]

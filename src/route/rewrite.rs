@@ -3,7 +3,7 @@
 use longwire_conf::model::{Condition, FileTest, Rewrite};
 
 use super::facts::{Captures, Facts};
-use super::uri::{text, unescape_redirect};
+use super::uri::{bytes, text, unescape_redirect};
 use super::variables::Scope;
 
 /// What a condition came to.
@@ -51,7 +51,7 @@ pub fn rewritten(rule: &Rewrite, scope: &Scope<'_>) -> Rewritten {
         let mut url = unescape_redirect(&escaped(&rule.replacement));
         if rule.keep_args && !facts.args.is_empty() {
             url.push(if rule.has_query { b'&' } else { b'?' });
-            url.extend_from_slice(facts.args.as_bytes());
+            url.extend_from_slice(&bytes(&facts.args));
         }
         return Rewritten::Redirect(status, url);
     }

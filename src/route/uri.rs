@@ -41,7 +41,7 @@ impl fmt::Display for UriFault {
 impl std::error::Error for UriFault {}
 
 impl Target {
-    /// Reads the target of a request line.
+    /// Reads the target of a request line, as [`text`].
     pub fn parse(target: &str, merge_slashes: bool) -> Result<Target, UriFault> {
         if target.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
             return Err(UriFault::Control);
@@ -51,18 +51,24 @@ impl Target {
         let (path, tail) = rest.split_at(end);
         let path = if path.is_empty() { "/" } else { path };
         let args = tail.strip_prefix('?').map_or("", |args| args.split('#').next().unwrap_or(""));
-        let path = text(Normaliser::new(merge_slashes).run(path.as_bytes())?);
+        let path = text(Normaliser::new(merge_slashes).run(&bytes(path))?);
         Ok(Target { path, args: args.to_owned(), host: host.map(str::to_owned) })
     }
 }
 
 /// A target as nginx's `$request_uri` has it: of an absolute-form one what follows the authority.
-pub fn origin_form(target: &str) -> Cow<'_, str> {
+pub fn unparsed(target: &str) -> &str {
     match split_absolute(target) {
-        Ok((Some(_), path)) if !path.starts_with('/') => Cow::Owned(format!("/{path}")),
-        Ok((_, path)) => Cow::Borrowed(path),
-        Err(_) => Cow::Borrowed(target),
+        Ok((Some(_), "")) => "/",
+        Ok((_, path)) => path,
+        Err(_) => target,
     }
+}
+
+/// A target as it goes on to a backend: without authority, and without what no request line has, a fragment.
+pub fn origin_form(target: &str) -> String {
+    let path = unparsed(target).split('#').next().unwrap_or("");
+    if path.starts_with(['/', '*']) { path.to_owned() } else { format!("/{path}") }
 }
 
 /// Separates the authority of an absolute-form target from its path.
@@ -259,10 +265,25 @@ pub fn unescape_redirect(url: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// Escapes only what no request line can carry, and leaves what is already escaped alone: for URIs that a
-/// configuration has put together.
-pub fn escape_raw(uri: &[u8]) -> String {
-    escape(uri, |byte| byte <= b' ' || byte >= 0x7f || b"#<>".contains(&byte))
+/// Escapes only what hyper's request line cannot carry, and leaves what is already escaped alone: for URIs that go on
+/// as they are. A URI is a [`text`].
+pub fn escape_raw(uri: &str) -> String {
+    let mut escaped = String::with_capacity(uri.len());
+    let mut in_args = false;
+    for char in uri.chars() {
+        in_args |= char == '?';
+        let bad = match char {
+            '"' => in_args,
+            '`' => !in_args,
+            '#' | '<' | '>' => true,
+            char => char <= ' ' || char == '\u{7f}' || u32::from(char) >= STRAY,
+        };
+        match bad {
+            true => escaped.push_str(&escape(&bytes(char.encode_utf8(&mut [0; 4])), |_| true)),
+            false => escaped.push(char),
+        }
+    }
+    escaped
 }
 
 fn escape(raw: &[u8], special: impl Fn(u8) -> bool) -> String {
@@ -423,7 +444,8 @@ mod tests {
             escape_uri(b"/a b\"#%<>?\\^`{|}\x7f\xe9~'()"),
             "/a%20b%22%23%25%3C%3E%3F%5C%5E%60%7B%7C%7D%7F%E9~'()"
         );
-        assert_eq!(escape_raw(b"/a b?c=%20{"), "/a%20b?c=%20{");
+        assert_eq!(escape_raw("/a b\"`é?c=%20{\"`<"), "/a%20b\"%60é?c=%20{%22`%3C");
+        assert_eq!(escape_raw(&text(b"/\xff".to_vec())), "/%FF");
         assert_eq!(escape_args(b"a b#%&+;?/=\xff"), "a%20b%23%25%26%2B%3B%3F/=%FF");
         let table = [
             ("/a%20b%26c%41", "/a%20b&cA"),
@@ -440,14 +462,15 @@ mod tests {
     #[test]
     fn the_origin_form_has_no_authority() {
         let table = [
-            ("/a?b", "/a?b"),
-            ("http://h/a?b", "/a?b"),
-            ("http://h", "/"),
-            ("http://h?b", "/?b"),
-            ("*", "*"),
+            ("/a?b", "/a?b", "/a?b"),
+            ("/a?b#c?d", "/a?b#c?d", "/a?b"),
+            ("http://h/a?b", "/a?b", "/a?b"),
+            ("http://h", "/", "/"),
+            ("http://h?b", "?b", "/?b"),
+            ("*", "*", "*"),
         ];
-        for (target, expected) in table {
-            assert_eq!(origin_form(target), expected);
+        for (target, as_sent, to_backend) in table {
+            assert_eq!((unparsed(target), origin_form(target).as_str()), (as_sent, to_backend));
         }
     }
 }

@@ -137,7 +137,7 @@ impl<'a> Frame<'a, '_> {
             Variable::UpstreamHttp(name) => header(&facts.outcome.upstream, name),
             Variable::Cookie(name) => cookie(&facts.headers, name).map(Cow::Borrowed),
             Variable::UpstreamCookie(name) => set_cookie(&facts.outcome.upstream, name).map(Cow::Borrowed),
-            Variable::Arg(name) => arg(&facts.args, name).map(|value| Cow::Borrowed(value.as_bytes())),
+            Variable::Arg(name) => arg(&facts.args, name).map(bytes),
             Variable::Known(known) => self.scope.known(*known),
         }
     }
