@@ -130,7 +130,7 @@ fn port_of(host: &str, https: bool) -> String {
 
 /// The group of a destination out of variables: an `upstream` by name, else the host itself.
 async fn find_group(x: &Exchange, snapshot: &Snapshot, to: &Destination) -> Result<Arc<Group>, u16> {
-    if let Some(group) = snapshot.group_by_name(&to.host) {
+    if let Some(group) = snapshot.group_by_name(&to.host.to_ascii_lowercase()) {
         return Ok(group);
     }
     let endpoints = match &to.unix {

@@ -22,6 +22,9 @@ const HIDDEN: [&str; 8] = [
     "x-accel-charset",
 ];
 
+/// Names of which an answer has one value: of several nginx takes the first.
+const SINGLE: [&str; 6] = ["etag", "expires", "last-modified", "location", "refresh", "status"];
+
 /// Headers for the client out of a backend's answer.
 ///
 /// The location is the one whose `proxy_pass` was taken. A 101 gets the two headers of the upgrade.
@@ -43,6 +46,11 @@ pub fn client_headers(
     let hidden = settings.proxy_hide_header.iter().map(String::as_str).chain(HIDDEN);
     for name in hidden.filter(|name| !passed(name)) {
         headers.remove(name);
+    }
+    for name in SINGLE {
+        if let Some(first) = headers.get(name).cloned() {
+            headers.insert(name, first);
+        }
     }
     for (name, value) in &mut headers {
         let from = match *name {

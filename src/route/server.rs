@@ -27,10 +27,11 @@ pub fn valid_host(host: &[u8]) -> Result<String, HostFault> {
         Some(literal) => text.split_at(literal.find(']').ok_or(HostFault)? + 2),
         None => text.split_at(text.find(':').unwrap_or(text.len())),
     };
-    let literal = name.starts_with('[');
+    let literal = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let special = if literal.is_some() { b':' } else { b'%' };
     let usual = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte);
-    let good = |byte: u8| usual(byte) || if literal { b"[:]".contains(&byte) } else { byte == b'%' };
-    if !name.bytes().all(good) || name.contains("..") || !is_port(port) {
+    let good = |byte: u8| usual(byte) || byte == special;
+    if !literal.unwrap_or(name).bytes().all(good) || name.contains("..") || !is_port(port) {
         return Err(HostFault);
     }
     match name.strip_suffix('.').unwrap_or(name) {
@@ -155,6 +156,7 @@ mod tests {
             ("a.example.com..", None),
             ("[::1", None),
             ("[::1]x", None),
+            ("[[::1]", None),
             ("[::1%e]", None),
             ("a:b", None),
             ("a:65536", None),
