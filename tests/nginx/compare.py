@@ -2,9 +2,10 @@
 
 Left out are what must differ (Date, the program's name and version) and what docs/differences.md names for every answer: the
 order of different header names, `Connection: keep-alive`, how a hop asks its neighbour for keeping or upgrading a connection,
-the version of an answer, and that Longwire closes after a failed handshake and before a body that nobody reads.
+the version of an answer, bytes that no URI may hold, and that Longwire closes after a failed handshake and before a body that nobody reads.
 """
 
+import email.utils
 import json
 import re
 
@@ -33,8 +34,10 @@ def of_answer(answer, seen):
     facts = {"status": answer.status, "reason": answer.reason, "end": answer.end}
     if answer.interim:
         facts["interim"] = answer.interim
-    echo = json.dumps(seen[-1]).encode() if answer.values("x-echo") and seen else None
     body = answer.body
+    echoes = [json.dumps(each).encode() for each in seen] if answer.values("x-echo") else []
+    # Of several backends that were asked, a body tells which of them answered.
+    echo = body if body in echoes else echoes[-1] if echoes else None
     if echo is not None and body in (echo, b""):
         body = b"what the backend saw" if body else b""
     body = NAME.sub(lambda found: b"PROGRAM/1" if found[2] else b"PROGRAM", body)
@@ -52,15 +55,33 @@ def of_answer(answer, seen):
             value = "right" if right else "some" if answer.bodiless else value
         if name in ("connection", "upgrade"):
             value = value.lower()
+        if name == "expires" and (dates := answer.values("date")):
+            value = relative(value, dates[0])
         facts.setdefault(f"header {name}", []).append(value)
     for number, message in enumerate(answer.messages):
-        is_echo = number == 0 and seen and message == json.dumps(seen[-1])
+        is_echo = number == 0 and message in map(json.dumps, seen)
         facts[f"message {number + 1}"] = "what the backend saw" if is_echo else message
     return facts
 
 
+def relative(moment, date):
+    """A moment that is counted from now, as seconds from the answer's Date."""
+    try:
+        ahead = email.utils.parsedate_to_datetime(moment) - email.utils.parsedate_to_datetime(date)
+    except (TypeError, ValueError):
+        return moment
+    return f"{ahead.total_seconds():.0f} s from now" if abs(ahead.total_seconds()) < 1000 * 86400 else moment
+
+
+def valid(uri):
+    """A URI as a request line may have it: `backend-target-is-valid` of docs/differences.md."""
+    uri = re.sub(r"[ \"<>`\x7f-\xff]", lambda found: f"%{ord(found[0]):02X}", uri.partition("#")[0])
+    return "/" + uri if uri.startswith("?") else uri
+
+
 def of_request(request):
-    facts = {name: request[name] for name in ("backend", "method", "uri", "version", "body")}
+    facts = {name: request[name] for name in ("backend", "method", "version", "body")}
+    facts["uri"] = valid(request["uri"])
     for name, value in request["headers"]:
         name = name.lower()
         if name not in HOP:

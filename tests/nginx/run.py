@@ -179,6 +179,8 @@ class Theme:
             )
         if not lines:
             self.passed += 1
+            if request.wanted:
+                self.say(f"{title}\n        passes now: it need not be marked as wanted any more ({request.wanted})")
         elif self.wanted or request.wanted:
             self.skipped += 1
             if self.shows("--wanted"):

@@ -109,7 +109,15 @@ HEADERS = (
     "Location: http://other.test/",
 )
 
+# Of some headers nginx takes the first alone.
+TWICE = [
+    line.split(":")[0] for line in HEADERS if not line.startswith(("X-Accel", "Content-Type", "X-High", "Trailer"))
+]
+
 CASES = [
+    case(
+        "headers that come twice", PLAIN, *[answering("/", f"{name}: one", f"{name}: two", body="x") for name in TWICE]
+    ),
     case(
         "statuses",
         PLAIN,

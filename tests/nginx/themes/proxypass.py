@@ -107,7 +107,7 @@ CASES = [
             "/re/a//b",
         ),
         get("/part/a%20b").differs("backend-target-is-valid", {"uri": "/got/a b"}, {"uri": "/got/a%20b"}),
-        get("/part/%C3%A9").but(wanted="raw targets"),
+        get("/part/%C3%A9"),
     ),
     case(
         "variables",
@@ -143,7 +143,7 @@ CASES = [
             "/w?whole=https://SECURE/s",
             "/w?whole=http://BACKEND?x",
         ),
-        get("/v?to=upper").but(wanted="$proxy_host as written"),
+        get("/v?to=upper"),
     ),
     case(
         "nested",
@@ -209,9 +209,7 @@ CASES = [
         get("/nobody/x", "X-A: 1", method="POST", body="abc").differs(
             "no-length-without-body", {"end": "silence", "requests": 0}, {"status": 200, "sent Content-Length": None}
         ),
-        get("/noheaders/x", "X-A: 1", "Cookie: a=b", method="POST", body="abc").but(
-            wanted="Content-Length without proxy_pass_request_headers"
-        ),
+        get("/noheaders/x", "X-A: 1", "Cookie: a=b", method="POST", body="abc"),
         get("/neither", "X-A: 1", method="POST", body="abc"),
         get("/x", method="POST", body="x" * 20000),
         get("/x", method="OPTIONS", body="abc"),

@@ -117,15 +117,20 @@ TELL = '"$uri|$request_uri|$args|$is_args|$document_uri|$query_string"'
 
 
 def targets(*more):
-    usual = [raw(f"GET {target} HTTP/1.1\r\nHost: example.test\r\n\r\n") for target in [*TARGETS, *more]]
-    return usual + [
-        raw(f"GET {target} HTTP/1.1\r\nHost: example.test\r\n\r\n").but(wanted="raw targets") for target in RARE
-    ]
+    return [raw(f"GET {target} HTTP/1.1\r\nHost: example.test\r\n\r\n") for target in [*TARGETS, *RARE, *more]]
 
 
 CASES = [
     case("variables", f"location / {{ default_type text/plain; return 200 {TELL}; }}", *targets()),
-    case("as sent", "location / { proxy_pass http://BACKEND; }", *targets()),
+    case(
+        "as sent",
+        "location / { proxy_pass http://BACKEND; }",
+        *targets(),
+        *[
+            get(sent).differs("backend-target-is-valid", {"uri": sent}, {"uri": gone})
+            for sent, gone in (("/a#b?c", "/a"), ('/<a>?"', "/%3Ca%3E?%22"), ("/\xff?`<", "/%FF?`%3C"), ("/`", "/%60"))
+        ],
+    ),
     case("replaced", "location / { proxy_pass http://BACKEND/new/; }", *targets()),
     case("root replaced", "location /a { proxy_pass http://BACKEND/; } location / { return 404; }", *targets()),
     case(
@@ -146,7 +151,7 @@ CASES = [
     case(
         "in a redirect",
         "location / { return 301 $uri; } location /q { return 302 http://x.test$request_uri; }",
-        *each(get, "/a%20b", "/%C3%A9", "/a%3Fb", "/q%20a?b=%20c", "//host/x", "/a%5Cb"),
+        *each(get, "/a%20b", "/%C3%A9", "/a%3Fb", "/q%20a?b=%20c", "/q?a#b", "//host/x", "/a%5Cb"),
         get("/a%0d%0aX:y").differs("values-stay-on-their-line", {"header X": "y"}, {"header X": None, "status": 301}),
     ),
     case(
@@ -180,6 +185,11 @@ PIECES = [
     "%ff",
     "%7B",
     "{",
+    '"',
+    "#",
+    "<",
+    "\xff",
+    "\xc3\xa9",
     "%0a",
     "x.y",
     "~",

@@ -74,7 +74,7 @@ CASES = [
         """
         location / { add_header V-Status $status; add_header V-Upstream $upstream_status; add_header V-Addr $upstream_addr; add_header V-X $upstream_http_x_own; add_header V-Cookie $upstream_cookie_sid; add_header V-Length $upstream_response_length;
                      add_header V-Proxy "$proxy_host $proxy_port"; add_header V-Cache "[$upstream_cache_status]"; proxy_pass http://BACKEND; }
-        location /sent { add_header V-Sent $sent_http_x_own; add_header V-Type $sent_http_content_type; add_header V-SentLength $sent_http_content_length; add_header V-Location $sent_http_location; proxy_pass http://BACKEND; }
+        location /sent { add_header V-Sent $sent_http_x_own; add_header V-Type $sent_http_content_type; add_header V-SentLength $sent_http_content_length; proxy_pass http://BACKEND; }
         location /dead { add_header V-Upstream $upstream_status always; add_header V-Addr $upstream_addr always; proxy_pass http://DEAD; }
         location /none { add_header V-Upstream "[$upstream_status]" always; return 404; }
         """,
@@ -86,7 +86,7 @@ CASES = [
         get("/none"),
         answering("/", chunked=True, body="x"),
         *[
-            request.but(wanted="$sent_http_* while headers are added")
+            request
             for request in (
                 answering("/sent", "X-Own: 1", body="x"),
                 answering("/sent", "X-Own: 1", "X-Own: 2", body="x"),
