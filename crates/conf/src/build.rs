@@ -178,6 +178,7 @@ impl<'a> Builder<'a> {
                 }
                 set(self, directive);
             }
+            Class::Accepted if !directives::values::check(self, directive, entry) => {}
             Class::Accepted | Class::Refused => {
                 self.without_effect(&directive.name.value, directive.span, entry.text)
             }
@@ -222,7 +223,7 @@ impl<'a> Builder<'a> {
         format!("the quote that opens in line {first} runs on to line {last}")
     }
 
-    fn is_duplicate(&mut self, directive: &Directive, entry: &Entry) -> bool {
+    pub(crate) fn is_duplicate(&mut self, directive: &Directive, entry: &Entry) -> bool {
         let first = self.level.seen.insert(entry.name, directive.span);
         if let Some(first) = first {
             let (_, line, _) = self.sources.locate(first);

@@ -18,6 +18,7 @@ mod server;
 mod ssl;
 pub(crate) mod suggest;
 mod upstream;
+pub(crate) mod values;
 mod websocket;
 
 pub(crate) use log::combined;
