@@ -90,6 +90,7 @@ impl Exchange {
                 self.websocket = false;
                 if self.method != "HEAD" {
                     self.method = "GET".into();
+                    self.facts.course.got = true;
                 }
                 self.drop_body();
                 Ok(Jump::Path(uri, args))

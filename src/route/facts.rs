@@ -103,6 +103,8 @@ pub struct Course {
     pub internal: bool,
     /// The target as sent no longer stands for it.
     pub target_stale: bool,
+    /// It was led to an error page, which is asked for with GET, whatever was sent.
+    pub got: bool,
     /// It was changed after the location was chosen: what that matched says nothing of it.
     pub location_stale: bool,
     /// With `alias` in a location by regular expression: a file that `try_files` found below it.

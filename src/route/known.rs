@@ -26,7 +26,7 @@ impl<'a> Scope<'a> {
             Known::Host => borrowed(&facts.host),
             Known::ServerName => borrowed(&facts.server_name),
             Known::Request => plain(request_line(facts)),
-            Known::RequestMethod => borrowed(&facts.method),
+            Known::RequestMethod => borrowed(if facts.course.got { "GET" } else { &facts.method }),
             Known::RequestUri => Some(bytes(unparsed(&facts.target))),
             Known::RequestId => borrowed(&facts.request_id),
             Known::RequestLength => plain(facts.request_length),

@@ -134,4 +134,16 @@ CASES = [
             "no-padding", {"body": "friendly error page"}, {"body": "404 Not Found", "status": 404}
         ),
     ),
+    case(
+        "method of a page",
+        """
+        if ($request_method = POST) { rewrite ^ /post last; }
+        error_page 404 /page;
+        location = /page { default_type text/plain; return 200 "$request_method $request"; }
+        """,
+        get("/x"),
+        post("/x", "abc"),
+        head("/x"),
+        get("/x", method="DELETE"),
+    ),
 ]
