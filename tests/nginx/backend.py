@@ -3,7 +3,7 @@
 An ordinary request gets a JSON of port, method, URI, headers in order and body; a WebSocket handshake gets 101 and the same
 JSON as its first message, then its messages back. A request may ask for another answer with `X-Answer`, a JSON with any of:
 status, reason, headers (pairs), body, chunked, close (no length: the body ends with the connection), raw (the whole answer),
-drop (nothing at all), version.
+drop (nothing at all), version; of a tunnel: tunnel ("ends": it says something and ends the connection without a Close).
 """
 
 import asyncio
@@ -82,18 +82,21 @@ class Backend:
         }
         self.seen.append(request)
         wish = json.loads(value(headers, "x-answer") or "{}")
-        if (value(headers, "upgrade") or "").lower() == "websocket" and not wish:
-            await self._websocket(reader, writer, headers, request)
+        if (value(headers, "upgrade") or "").lower() == "websocket" and wish.keys() <= {"tunnel"}:
+            await self._websocket(reader, writer, headers, request, wish.get("tunnel"))
             return False
         return await answer(writer, method, wish, request)
 
-    async def _websocket(self, reader, writer, headers, request):
+    async def _websocket(self, reader, writer, headers, request, wish):
         key = (value(headers, "sec-websocket-key") or "").encode("latin-1")
         accept = base64.b64encode(hashlib.sha1(key + GUID).digest()).decode()
         head = f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n"
         if protocol := value(headers, "sec-websocket-protocol"):
             head += f"Sec-WebSocket-Protocol: {protocol.split(',')[0].strip()}\r\n"
         writer.write((head + "X-Backend: yes\r\n\r\n").encode("latin-1") + frame(1, json.dumps(request).encode()))
+        if wish == "ends":
+            writer.write(frame(1, b"the last words"))
+            return
         while True:
             opcode, payload = await read_frame(reader)
             if opcode == 9:

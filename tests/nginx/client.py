@@ -7,6 +7,7 @@ import ssl
 from backend import frame, read_frame
 
 PATIENCE = 5.0
+LISTENS = 3.0
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 
@@ -69,7 +70,7 @@ async def ask(port, request):
 
 
 async def _talk(reader, writer, request, answers):
-    writer.write(request.bytes)
+    writer.write(request.bytes + (frame(1, b"one there and back", b"\1\2\3\4") if request.early else b""))
     later = request.later
     for method in request.methods:
         answer = await read_answer(reader, method)
@@ -82,16 +83,21 @@ async def _talk(reader, writer, request, answers):
             answer.interim.append(interim)
         answers.append(answer)
         if answer.status == 101:
-            await _messages(reader, writer, answer)
+            await _messages(reader, writer, answer, request)
         if answer.end != "open":
             return
 
 
-async def _messages(reader, writer, answer):
-    """The backend's first message, one there and back, and a closing handshake."""
+async def _messages(reader, writer, answer, request):
+    """The backend's first message, and then as the request wants it: one there and back and a closing handshake, or only to
+    listen until the connection ends."""
     mask = b"\1\2\3\4"
     answer.messages.append((await read_frame(reader))[1].decode("latin-1"))
-    writer.write(frame(1, b"one there and back", mask))
+    if request.listens:
+        await _listen(reader, writer if request.listens == "awake" else None, answer)
+        return
+    if not request.early:
+        writer.write(frame(1, b"one there and back", mask))
     while (came := await read_frame(reader))[0] == 9:
         writer.write(frame(10, came[1], mask))
     answer.messages.append(came[1].decode("latin-1"))
@@ -100,6 +106,24 @@ async def _messages(reader, writer, answer):
         pass
     answer.messages.append(f"opcode {came[0]}: {came[1]!r}")
     answer.end = "closed"
+
+
+async def _listen(reader, writer, answer):
+    """Everything that comes, for three seconds at most; Pings and Close are answered by whoever is awake; pings are not told."""
+    answer.end = "closed"
+    try:
+        async with asyncio.timeout(LISTENS):
+            while True:
+                opcode, payload = await read_frame(reader)
+                if opcode != 9:
+                    told = payload[:2] if opcode == 8 else payload
+                    answer.messages.append(f"opcode {opcode}: {told!r}")
+                if writer and opcode in (8, 9):
+                    writer.write(frame(10 if opcode == 9 else 8, payload, b"\1\2\3\4"))
+    except TimeoutError:
+        answer.end = "open"
+    except (asyncio.IncompleteReadError, OSError):
+        pass
 
 
 async def read_answer(reader, method):

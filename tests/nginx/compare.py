@@ -122,6 +122,8 @@ def unmet(expected, answers, seen):
             got = [known for request in seen for known, _ in request["headers"]]
             if all(each in got for each in wanted):
                 continue
+        elif name == "last message":
+            got = answer.messages[-1] if answer.messages else None
         elif name == "requests":
             got = len(seen)
         elif name in ("uri", "method", "backend"):

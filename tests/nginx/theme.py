@@ -39,6 +39,9 @@ class Request:
     unseen: tuple = ()
     # Not as in nginx yet, and what is missing: a difference is skipped.
     wanted: str = ""
+    # Of a tunnel: the first frame comes with the handshake; and whether the client only listens then, "awake" or "asleep".
+    early: bool = False
+    listens: str = ""
     bytes: bytes = b""
 
     def differs(self, difference, nginx, longwire):

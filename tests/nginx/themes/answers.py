@@ -114,6 +114,7 @@ TWICE = [
     line.split(":")[0] for line in HEADERS if not line.startswith(("X-Accel", "Content-Type", "X-High", "Trailer"))
 ]
 
+HTTP = "proxy_cache_path FOLDER/cache keys_zone=cache:1m;"
 CASES = [
     case(
         "headers that come twice", PLAIN, *[answering("/", f"{name}: one", f"{name}: two", body="x") for name in TWICE]
@@ -270,5 +271,11 @@ CASES = [
         ),
         answering("/", body="0123456789", lines=("Range: bytes=0-3",)),
         answering("/", "Accept-Ranges: bytes", body="0123456789", lines=("Range: bytes=0-3",)),
+    ),
+    case(
+        "cache",
+        "location / { proxy_cache cache; proxy_cache_valid 200 1m; proxy_pass http://BACKEND; }",
+        get("/"),
+        get("/").differs("nothing-is-cached", {"status": 200, "requests": 0}, {"status": 200, "requests": 1}),
     ),
 ]

@@ -13,6 +13,8 @@ upstream least { least_conn; server BACKEND; server BACKEND2 weight=2; }
 upstream two { server BACKEND; server BACKEND2; }
 upstream three { server BACKEND max_fails=0; server BACKEND2 max_fails=0; server BACKEND3 max_fails=0; }
 upstream route { sticky route $cookie_r $arg_r; server BACKEND route=a; server BACKEND2 route=b; }
+upstream cookie { sticky cookie srv expires=1h domain=.example.test path=/ httponly; server BACKEND; server BACKEND2; }
+upstream named { sticky cookie srv; server BACKEND route=a; server BACKEND2 route=b; }
 upstream halfdead { hash $arg_k; server BACKEND; server DEAD max_fails=0; }
 """
 RITUAL = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
@@ -75,5 +77,15 @@ CASES = [
         answering("/invalid", raw="HTTP/1.1 200 OK\r\nbad header\r\n\r\n"),
         answering("/codes", drop=True),
         answering("/codes", drop=True, method="POST"),
+    ),
+    case(
+        "by cookie",
+        RITUAL + "location / { proxy_pass http://cookie; } location /named { proxy_pass http://named; }",
+        *each(get, "/", "/", "/named", "/named"),
+        get("/named", "Cookie: srv=b"),
+        get("/named", "Cookie: srv=a"),
+        get("/named", "Cookie: srv=unknown"),
+        ws("/named", "Cookie: srv=b"),
+        ws("/"),
     ),
 ]

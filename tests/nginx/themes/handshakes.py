@@ -162,4 +162,28 @@ CASES = [
         RITUAL + "location / { proxy_pass http://BACKEND; }",
         ws("/", version="1.0").differs("handshakes-are-checked", {"status": 101}, {"status": 400}),
     ),
+    case(
+        "what a tunnel does",
+        RITUAL
+        + "location / { proxy_pass http://BACKEND; } location /idle { proxy_read_timeout 1s; proxy_pass http://BACKEND; }",
+        ws("/").but(early=True),
+        ws("/", 'X-Answer: {"tunnel": "ends"}')
+        .but(listens="awake")
+        .differs(
+            "ends-are-told",
+            {"status": 101, "end": "closed", "last message": "opcode 1: b'the last words'"},
+            {"status": 101, "end": "closed", "last message": "opcode 8: b'\\x03\\xf6'"},
+        ),
+        ws("/idle")
+        .but(listens="awake")
+        .differs("pings-keep-tunnels", {"status": 101, "end": "closed"}, {"status": 101, "end": "open"}),
+    ),
+    case(
+        "constants of the ritual",
+        "location / { proxy_set_header Upgrade websocket; proxy_set_header Connection Upgrade; proxy_pass http://BACKEND; }",
+        ws("/"),
+        get("/").differs(
+            "only-handshakes-upgrade", {"sent Upgrade": "websocket"}, {"sent Upgrade": None, "status": 200}
+        ),
+    ),
 ]

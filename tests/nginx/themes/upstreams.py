@@ -12,6 +12,7 @@ upstream dead { server DEAD; server DEAD; }
 upstream half { server DEAD max_fails=0; server BACKEND; }
 upstream fails { server DEAD max_fails=1 fail_timeout=60s; server BACKEND; }
 upstream lone { server BACKEND; }
+upstream lonedead { server DEAD max_fails=1 fail_timeout=60s; }
 upstream kept { server BACKEND; keepalive 4; }
 upstream named.test { server BACKEND2; }
 """
@@ -46,5 +47,11 @@ CASES = [
         answering("/", status=503, body="x"),
         answering("/", drop=True).but(wanted="a kept connection that was closed counts as a try"),
         answering("/", raw="nonsense\r\n\r\n"),
+    ),
+    case(
+        "a lone server is never given up",
+        "location / { add_header V-Addr $upstream_addr always; proxy_pass http://lonedead; }",
+        *each(get, "/1", "/2", "/3"),
+        ws("/4"),
     ),
 ]
