@@ -5,6 +5,7 @@ pub mod clock;
 pub mod net;
 pub mod tls;
 pub mod route;
+pub mod guard;
 pub mod log;
 pub mod upstream;
 pub mod tunnel;

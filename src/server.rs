@@ -112,6 +112,7 @@ async fn connection(
         remote: peer_of(&peer),
         local: peer_of(&local),
         announced: None,
+        came_from: None,
         accepted_us: clock::now_us(),
         tls: None,
     };

@@ -12,6 +12,7 @@ use longwire_conf::model::{
 use longwire_conf::{Diagnostic, Severity, Span};
 
 use crate::clock::{micros, unix_us};
+use crate::guard::{RateZone, SlotZone};
 use crate::log::{Context, Logs, utc_offset};
 use crate::net::{Endpoint, Options};
 use crate::route::facts::Facts;
@@ -33,6 +34,10 @@ pub struct Snapshot {
     pub logs: Arc<Logs>,
     /// What each server offers over TLS; `None` where it does not listen with `ssl`.
     pub offers: Vec<Option<Offer>>,
+    /// What `limit_req` remembers, by the index that the model uses.
+    pub rate_zones: Vec<Arc<RateZone>>,
+    /// What `limit_conn` counts, by the index that the model uses.
+    pub slot_zones: Vec<Arc<SlotZone>>,
     maps: Maps,
     machine: Machine,
     connectors: HashMap<usize, Connector>,
@@ -102,14 +107,18 @@ impl Snapshot {
             });
         }
         if faults.is_empty() {
-            let maps = Maps::new(&config.maps);
+            let maps = Maps::new(&config.maps).with(&config.geos, &config.splits);
             let logs = Arc::new(logs);
+            let rate_zones = config.req_zones.iter().map(|zone| Arc::new(RateZone::new(zone))).collect();
+            let slot_zones = config.conn_zones.iter().map(|zone| Arc::new(SlotZone::new(zone))).collect();
             Ok(Snapshot {
                 config,
                 bindings,
                 groups,
                 logs,
                 offers,
+                rate_zones,
+                slot_zones,
                 maps,
                 machine: machine(),
                 connectors,

@@ -4,11 +4,12 @@ use http::header;
 use longwire_conf::model::{Satisfy, Server};
 
 use super::exchange::{Exchange, Step};
+use super::guard;
 use crate::route::uri::text;
 use crate::snapshot::Snapshot;
 
 /// What a check says.
-enum Verdict {
+pub(super) enum Verdict {
     /// Nothing: it is not set here.
     Silent,
     /// The request may pass.
@@ -19,10 +20,14 @@ enum Verdict {
     Failed(u16),
 }
 
-/// The checks, in nginx's order. Addresses and passwords have their place before this one.
-const CHECKS: [Check; 1] = [Check::AuthRequest];
+/// The checks, in nginx's order.
+const CHECKS: [Check; 3] = [Check::Addresses, Check::Password, Check::AuthRequest];
 
 enum Check {
+    /// `allow` and `deny`.
+    Addresses,
+    /// `auth_basic`.
+    Password,
     /// `auth_request`.
     AuthRequest,
 }
@@ -32,9 +37,19 @@ pub(super) async fn check(x: &mut Exchange, snapshot: &Snapshot, server: &Server
     if x.subrequest {
         return Ok(());
     }
+    let passed = permit(x, snapshot, server).await;
+    if passed == Err(401) {
+        tokio::time::sleep(x.settings.guard.auth_delay).await;
+    }
+    passed.and_then(|()| guard::origin(x))
+}
+
+async fn permit(x: &mut Exchange, snapshot: &Snapshot, server: &Server) -> Result<(), u16> {
     let mut refused = None;
     for check in CHECKS {
         let verdict = match check {
+            Check::Addresses => guard::addresses(x),
+            Check::Password => guard::password(x).await,
             Check::AuthRequest => auth_request(x, snapshot, server).await,
         };
         match (verdict, x.settings.satisfy) {
@@ -52,6 +67,9 @@ pub(super) async fn check(x: &mut Exchange, snapshot: &Snapshot, server: &Server
                 return Err(status);
             }
         }
+    }
+    if refused == Some(403) {
+        guard::tell_rule(x);
     }
     refused.map_or(Ok(()), Err)
 }

@@ -10,6 +10,7 @@ use longwire_wire::{Cause, Party, Side};
 use super::Service;
 use super::journal::Journal;
 use crate::clock;
+use crate::guard;
 use crate::log::{Context, Pieces, Reader};
 use crate::net::os_text;
 use crate::route::facts::{ConnectionFacts, Course, Facts, Outcome, Peer, Try, TunnelFacts};
@@ -40,6 +41,8 @@ pub(super) struct Epilogue {
     /// Bytes of the 101.
     head_sent: u64,
     tls: [Option<&'static str>; 2],
+    /// What it holds of `limit_conn`, until its end.
+    _slots: Box<[guard::Slot]>,
 }
 
 impl Epilogue {
@@ -65,7 +68,7 @@ impl Epilogue {
         }
         let formats = &snapshot.config.log_formats;
         let asked = snapshot.logs.keep(&settings.access_log, formats, &snapshot.scope(facts), &mut texts);
-        let facts = journal.facts;
+        let (facts, slots) = (journal.facts, journal.slots);
         Epilogue {
             texts: texts.finish(),
             tries: asked.then(|| facts.outcome.tries.into()),
@@ -76,6 +79,7 @@ impl Epilogue {
             opened_us,
             request_length: facts.request_length,
             head_sent,
+            _slots: slots.into(),
             service,
             settings,
             place,
@@ -126,6 +130,7 @@ impl Epilogue {
         Facts {
             connection: Arc::new(ConnectionFacts {
                 announced: None,
+                came_from: None,
                 serial: self.serial,
                 remote: self.client.clone(),
                 local: Peer::Unix(String::new()),

@@ -17,6 +17,7 @@ use super::guarded::Shared;
 use super::handshake::Switch;
 use super::journal::Journal;
 use crate::clock::{self, micros};
+use crate::guard::Slot;
 use crate::route::answer::{self, Reply};
 use crate::route::facts::{ConnectionFacts, Course, Facts, Outcome};
 use crate::route::headers::accepted;
@@ -72,6 +73,8 @@ pub(super) struct Exchange {
     pub(super) extra: HeaderMap,
     /// Why its handshake will have failed, unless something else comes of it.
     fault: Mutex<Option<Fault>>,
+    /// What it holds of `limit_conn`, until its end.
+    pub(super) slots: Vec<Slot>,
     /// Its connection ends with the answer.
     pub(super) last: bool,
     sent_before: u64,
@@ -82,6 +85,8 @@ struct Fault {
     /// Who has to act: client, backend or configuration.
     of: &'static str,
     reason: String,
+    /// How severe that is.
+    level: Level,
 }
 
 /// What a place made of the request.
@@ -224,6 +229,7 @@ impl Exchange {
             subrequest: false,
             changes_left: MAX_CHANGES,
             paged: false,
+            slots: Vec::new(),
             extra: HeaderMap::new(),
             last: false,
             sent_before,
@@ -234,7 +240,8 @@ impl Exchange {
     /// A request of its own for `auth_request`: GET, without body and upgrade, with the headers of this one.
     pub(super) fn subrequest(&self, uri: String) -> Exchange {
         let mut facts = self.facts.clone();
-        facts.outcome = Outcome { now_us: facts.outcome.now_us, ..Outcome::default() };
+        let Outcome { now_us, limit_req, limit_conn, .. } = facts.outcome;
+        facts.outcome = Outcome { now_us, limit_req, limit_conn, ..Outcome::default() };
         facts.lead_to(uri, String::new());
         let mut sub = Exchange {
             service: self.service.clone(),
@@ -253,6 +260,7 @@ impl Exchange {
             subrequest: true,
             changes_left: MAX_CHANGES,
             paged: false,
+            slots: Vec::new(),
             extra: HeaderMap::new(),
             last: false,
             sent_before: self.sent_before,
@@ -323,17 +331,26 @@ impl Exchange {
     /// Says what went wrong, and who has to act: `client`, `backend` or `configuration`. Of a handshake that is kept
     /// for the one line that tells why it failed.
     pub(super) fn trouble(&self, of: &'static str, message: std::fmt::Arguments<'_>) {
+        self.refused(of, Level::Error, message);
+    }
+
+    /// The same, as severe as it is here.
+    pub(super) fn refused(&self, of: &'static str, level: Level, message: std::fmt::Arguments<'_>) {
         match self.handshake {
-            true => self.blame(of, message),
-            false => self.log(Level::Error, message),
+            true => self.note(of, level, message),
+            false => self.log(level, message),
         }
     }
 
     /// Notes why there will be no WebSocket, if one was asked for.
     pub(super) fn blame(&self, of: &'static str, reason: std::fmt::Arguments<'_>) {
+        self.note(of, Level::Error, reason);
+    }
+
+    fn note(&self, of: &'static str, level: Level, reason: std::fmt::Arguments<'_>) {
         if self.handshake {
             self.overcome();
-            *self.lock_fault() = Some(Fault { of, reason: reason.to_string() });
+            *self.lock_fault() = Some(Fault { of, reason: reason.to_string(), level });
         }
     }
 
@@ -346,8 +363,8 @@ impl Exchange {
 
     /// There is no WebSocket: says why, and whose fault that is.
     fn tell_fault(&self) {
-        if let Some(Fault { of, reason }) = self.lock_fault().take() {
-            self.log(Level::Error, format_args!("WebSocket handshake failed, fault of the {of}: {reason}"));
+        if let Some(Fault { of, reason, level }) = self.lock_fault().take() {
+            self.log(level, format_args!("WebSocket handshake failed, fault of the {of}: {reason}"));
         }
     }
 
@@ -427,6 +444,7 @@ impl Exchange {
             self.answer_progress,
             self.sent_before,
         )
+        .holding(self.slots)
     }
 }
 

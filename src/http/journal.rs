@@ -9,6 +9,7 @@ use super::Service;
 use super::body::Progress;
 use super::guarded::Shared;
 use crate::clock;
+use crate::guard::Slot;
 use crate::route::facts::Facts;
 
 /// All that the line tells.
@@ -22,6 +23,8 @@ pub(super) struct Journal {
     /// Bytes on the socket before this answer.
     sent_before: u64,
     body_sent: Arc<AtomicU64>,
+    /// What it holds of `limit_conn`, until its end.
+    pub(super) slots: Vec<Slot>,
 }
 
 impl Journal {
@@ -34,7 +37,22 @@ impl Journal {
         answer: Arc<Progress>,
         sent_before: u64,
     ) -> Journal {
-        Journal { service, shared, facts, settings, request, answer, sent_before, body_sent: Arc::default() }
+        Journal {
+            service,
+            shared,
+            facts,
+            settings,
+            request,
+            answer,
+            sent_before,
+            body_sent: Arc::default(),
+            slots: Vec::new(),
+        }
+    }
+
+    /// The same, with slots that end with it.
+    pub(super) fn holding(self, slots: Vec<Slot>) -> Journal {
+        Journal { slots, ..self }
     }
 
     /// Counts the answer's body.

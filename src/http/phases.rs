@@ -6,7 +6,7 @@ use longwire_conf::model::{Content, Level, Location, Server};
 
 use super::exchange::{Exchange, Jump, Step, response};
 use super::rewrite::{self, Flow};
-use super::{access, files, proxy};
+use super::{access, files, guard, limits, proxy};
 use crate::route::answer::{self, Answer, ErrorStep};
 use crate::route::facts::Captures;
 use crate::route::location::{self, Chosen, How};
@@ -19,7 +19,8 @@ pub(super) type Answered = (u16, Option<Vec<u8>>);
 impl Exchange {
     /// Goes from place to place until there is an answer.
     pub(super) async fn run(&mut self, snapshot: &Snapshot, server: &Server) -> Step {
-        let mut step = match self.refused() {
+        guard::know_client(self);
+        let mut step = match self.refused_at_once() {
             Some(status) => Step::Status(status, None),
             None => self.phases(snapshot, server, None).await,
         };
@@ -48,7 +49,7 @@ impl Exchange {
     }
 
     /// What is answered before anything is looked at.
-    fn refused(&mut self) -> Option<u16> {
+    fn refused_at_once(&mut self) -> Option<u16> {
         if self.subrequest {
             return None;
         }
@@ -154,6 +155,10 @@ impl Exchange {
                 Flow::Next { .. } => return self.page(500, None),
             }
         };
+        guard::know_client(self);
+        if let Err(status) = limits::check(self).await {
+            return Step::Status(status, None);
+        }
         if let Err(status) = access::check(self, snapshot, server).await {
             return Step::Status(status, None);
         }

@@ -28,6 +28,8 @@ pub struct ConnectionFacts {
     pub local: Peer,
     /// Client and server address as a PROXY protocol header told them.
     pub announced: Option<[Peer; 2]>,
+    /// The peer of the socket, where `set_real_ip_from` has replaced `remote`.
+    pub came_from: Option<Peer>,
     /// When it was accepted, microseconds of the process's clock.
     pub accepted_us: u64,
     /// TLS, when there is any.
@@ -136,8 +138,40 @@ pub struct Outcome {
     pub now_us: u64,
     /// The backends tried, in order.
     pub tries: Vec<Try>,
+    /// What `limit_req` made of it.
+    pub limit_req: Option<Limited>,
+    /// What `limit_conn` made of it.
+    pub limit_conn: Option<Limited>,
     /// What a tunnel did, once it has ended.
     pub tunnel: Option<TunnelFacts>,
+}
+
+/// What a limit made of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limited {
+    /// It may go on.
+    Passed,
+    /// It waits for its turn.
+    Delayed,
+    /// It is refused.
+    Rejected,
+    /// It would wait, if this were no dry run.
+    DelayedDryRun,
+    /// It would be refused, if this were no dry run.
+    RejectedDryRun,
+}
+
+impl Limited {
+    /// As nginx calls it in its variables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Limited::Passed => "PASSED",
+            Limited::Delayed => "DELAYED",
+            Limited::Rejected => "REJECTED",
+            Limited::DelayedDryRun => "DELAYED_DRY_RUN",
+            Limited::RejectedDryRun => "REJECTED_DRY_RUN",
+        }
+    }
 }
 
 /// One try at a backend.

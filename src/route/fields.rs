@@ -60,6 +60,11 @@ pub(super) fn arg<'a>(args: &'a str, name: &str) -> Option<&'a str> {
 
 /// The user of `Authorization: Basic`, if it says one.
 pub(super) fn remote_user(headers: &HeaderMap) -> Option<Vec<u8>> {
+    credentials(headers).map(|(user, _)| user)
+}
+
+/// User and password of `Authorization: Basic`; there is no user without a name.
+pub fn credentials(headers: &HeaderMap) -> Option<(Vec<u8>, Vec<u8>)> {
     use base64::Engine as _;
     let value = headers.get(http::header::AUTHORIZATION)?.as_bytes();
     let (scheme, code) = value.split_at_checked(6)?;
@@ -72,9 +77,10 @@ pub(super) fn remote_user(headers: &HeaderMap) -> Option<Vec<u8>> {
             .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
     );
     let mut user = lenient.decode(trim_spaces(code)).ok()?;
-    let colon = user.iter().position(|byte| *byte == b':')?;
+    let colon = user.iter().position(|byte| *byte == b':').filter(|at| *at > 0)?;
+    let password = user.split_off(colon + 1);
     user.truncate(colon);
-    Some(user).filter(|user| !user.is_empty())
+    Some((user, password))
 }
 
 #[cfg(test)]

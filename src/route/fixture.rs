@@ -80,6 +80,7 @@ pub(crate) fn facts(target: &str) -> Facts {
     let parsed = super::uri::Target::parse(target, true).unwrap();
     let connection = ConnectionFacts {
         announced: None,
+        came_from: None,
         serial: 12,
         remote: Peer::Ip([192, 0, 2, 7].into(), 51000),
         local: Peer::Ip([127, 0, 0, 1].into(), 8080),
@@ -120,6 +121,7 @@ pub(crate) fn with_scope<T>(facts: &Facts, maps: &[Map], run: impl FnOnce(&Scope
 pub(crate) fn settings() -> Settings {
     let minute = Duration::from_secs(60);
     Settings {
+        guard: Arc::default(),
         proxy_set_header: Arc::default(),
         proxy_hide_header: Arc::default(),
         proxy_pass_header: Arc::default(),

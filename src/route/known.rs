@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use longwire_conf::template::Known;
 
 use super::calendar::Moment;
-use super::facts::{Facts, Peer, TlsFacts, Try, TunnelFacts};
+use super::facts::{ConnectionFacts, Facts, Peer, TlsFacts, Try, TunnelFacts};
 use super::fields::{header, remote_user};
 use super::files::{file_path, folder};
 use super::uri::{bytes, unparsed};
@@ -46,6 +46,10 @@ impl<'a> Scope<'a> {
             Known::ProxyProtocolServerAddr => self.announced(|[_, server]| address(server)),
             Known::ProxyProtocolServerPort => self.announced(|[_, server]| port(server)),
             Known::RemoteAddr => plain(address(&connection.remote)),
+            Known::RealipRemoteAddr => plain(address(came_from(connection))),
+            Known::RealipRemotePort => plain(port(came_from(connection))),
+            Known::LimitReqStatus => borrowed(facts.outcome.limit_req?.name()),
+            Known::LimitConnStatus => borrowed(facts.outcome.limit_conn?.name()),
             Known::RemotePort => plain(port(&connection.remote)),
             Known::ServerAddr => match &connection.local {
                 Peer::Unix(path) => plain(format_args!("unix:{path}")),
@@ -147,6 +151,11 @@ impl<'a> Scope<'a> {
     }
 }
 
+/// The peer of the socket, whatever address has taken its place.
+fn came_from(connection: &ConnectionFacts) -> &Peer {
+    connection.came_from.as_ref().unwrap_or(&connection.remote)
+}
+
 /// The request line, put together again.
 pub fn request_line(facts: &Facts) -> String {
     format!("{} {} {}", facts.method, facts.target, protocol(facts))
@@ -193,8 +202,9 @@ pub fn address(peer: &Peer) -> String {
 
 fn port(peer: &Peer) -> String {
     match peer {
+        // An address out of a header has none.
+        Peer::Ip(_, 0) | Peer::Unix(_) => String::new(),
         Peer::Ip(_, port) => port.to_string(),
-        Peer::Unix(_) => String::new(),
     }
 }
 
@@ -208,6 +218,7 @@ fn binary(peer: &Peer) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::facts::Limited;
     use super::super::fixture::{facts, headers, template, variable, with_scope};
     use super::*;
     use std::sync::Arc;
@@ -236,7 +247,10 @@ mod tests {
             alpn: Some("http/1.1".to_owned()),
             resumed: true,
         });
+        connection.came_from = Some(Peer::Ip([10, 0, 0, 1].into(), 1234));
         facts.connection = Arc::new(connection);
+        facts.outcome.limit_req = Some(Limited::Delayed);
+        facts.outcome.limit_conn = Some(Limited::RejectedDryRun);
         facts.outcome.status = 101;
         facts.outcome.bytes_sent = 300;
         facts.outcome.body_bytes_sent = 200;
@@ -297,6 +311,10 @@ mod tests {
         ("proxy_protocol_port", Some("4711"), None),
         ("proxy_protocol_server_addr", Some("198.51.100.1"), None),
         ("proxy_protocol_server_port", Some("443"), None),
+        ("limit_conn_status", Some("REJECTED_DRY_RUN"), None),
+        ("limit_req_status", Some("DELAYED"), None),
+        ("realip_remote_addr", Some("10.0.0.1"), Some("192.0.2.7")),
+        ("realip_remote_port", Some("1234"), Some("51000")),
         ("remote_addr", Some("192.0.2.7"), Some("192.0.2.7")),
         ("remote_port", Some("51000"), Some("51000")),
         ("remote_user", Some("user"), None),

@@ -1,16 +1,19 @@
-//! Pure: `map` blocks.
+//! Pure: `map` blocks, and the other blocks that make variables.
 
 use std::collections::HashMap;
 
-use longwire_conf::model::Map;
+use longwire_conf::model::{Geo, Map, Split};
 use longwire_conf::template::Template;
 
-use super::facts::Captures;
+use super::choice::{GeoTable, part};
+use super::facts::{Captures, Facts};
 
-/// `map` blocks, made ready for looking up.
+/// `map`, `geo` and `split_clients` blocks, made ready for looking up.
 #[derive(Debug, Clone, Default)]
 pub struct Maps {
     maps: Vec<(Map, HashMap<String, usize>)>,
+    geos: Vec<GeoTable>,
+    splits: Vec<Split>,
 }
 
 impl Maps {
@@ -20,7 +23,32 @@ impl Maps {
             // Backwards, so that of two entries the first stays.
             map.exact.iter().enumerate().rev().map(|(at, (key, _))| (key.to_ascii_lowercase(), at)).collect()
         };
-        Maps { maps: maps.iter().map(|map| (map.clone(), index(map))).collect() }
+        Maps { maps: maps.iter().map(|map| (map.clone(), index(map))).collect(), ..Maps::default() }
+    }
+
+    /// The same with `geo` and `split_clients` blocks.
+    pub fn with(self, geos: &[Geo], splits: &[Split]) -> Maps {
+        Maps { geos: geos.iter().map(GeoTable::new).collect(), splits: splits.to_vec(), ..self }
+    }
+
+    /// The address that a `geo` looks up, if it is not the client's.
+    pub(super) fn geo_source(&self, index: usize) -> Option<&Template> {
+        self.geos.get(index)?.geo.source.as_ref()
+    }
+
+    /// The value of a `geo`; `text`: that address.
+    pub(super) fn geo(&self, index: usize, facts: &Facts, text: Option<&[u8]>) -> &str {
+        self.geos.get(index).map_or("", |table| table.find(facts, text))
+    }
+
+    /// What a `split_clients` hashes.
+    pub(super) fn split_key(&self, index: usize) -> Option<&Template> {
+        self.splits.get(index).map(|split| &split.key)
+    }
+
+    /// The value of a `split_clients`.
+    pub(super) fn split(&self, index: usize, key: &[u8]) -> &str {
+        self.splits.get(index).map_or("", |split| part(split, key))
     }
 
     /// The value that is looked up in a map.

@@ -2,15 +2,18 @@
 
 pub mod answer;
 pub mod calendar;
+mod choice;
 mod expires;
 pub mod facts;
-mod fields;
+pub mod fields;
 pub mod files;
 pub mod headers;
 mod known;
 pub mod location;
 mod map;
+pub mod origin;
 pub mod proxy;
+pub mod realip;
 pub mod redirect;
 pub mod rewrite;
 pub mod server;

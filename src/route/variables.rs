@@ -132,6 +132,8 @@ impl<'a> Frame<'a, '_> {
                 Some(set) => Some(set),
                 None => Some(Cow::Owned(self.map(*index))),
             },
+            Variable::Geo(index) => Some(self.geo(*index)),
+            Variable::Split(index) => Some(self.split(*index)),
             Variable::Http(name) => header(&facts.headers, name),
             Variable::SentHttp(name) => header(&facts.outcome.sent, name),
             Variable::UpstreamHttp(name) => header(&facts.outcome.upstream, name),
@@ -156,6 +158,26 @@ impl<'a> Frame<'a, '_> {
         match own {
             Some((_, value)) => Some(owned(value)),
             None => named.get(of(named)?).map(|(_, value)| bytes(value)),
+        }
+    }
+
+    fn geo(&self, index: usize) -> Cow<'a, [u8]> {
+        let maps = self.scope.maps;
+        let source = maps.geo_source(index).map(|source| self.inside(source));
+        Cow::Borrowed(maps.geo(index, self.scope.facts, source.as_deref()).as_bytes())
+    }
+
+    fn split(&self, index: usize) -> Cow<'a, [u8]> {
+        let maps = self.scope.maps;
+        let key = maps.split_key(index).map(|key| self.inside(key)).unwrap_or_default();
+        Cow::Borrowed(maps.split(index, &key).as_bytes())
+    }
+
+    /// What a block looks up, unless blocks ask each other without end.
+    fn inside(&self, source: &Template) -> Vec<u8> {
+        match self.depth {
+            MAX_DEPTH => Vec::new(),
+            depth => Frame { depth: depth + 1, ..*self }.render(source),
         }
     }
 

@@ -8,10 +8,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::Level as LogLevel;
 use crate::model::{
-    AccessLog, AddHeader, Alias, At, AuthRequest, Certificate, Condition, ErrorLog, ErrorPage, Expires,
-    Expiry, HealthCheck, IfModifiedSince, Listen, Matcher, NextUpstream, Ping, Protocols, ProxyPass,
-    ProxyRedirect, ProxySsl, Resolver, Root, Rule, Satisfy, ServerName, Settings, Spanned, TryFiles, Types,
+    AccessLog, AccessRule, AddHeader, Alias, At, AuthRequest, Certificate, Condition, ErrorLog, ErrorPage,
+    Expires, Expiry, Guard, HealthCheck, IfModifiedSince, LimitConn, LimitReq, Listen, Matcher, NextUpstream,
+    Origins, Ping, Protocols, ProxyPass, ProxyRedirect, ProxySsl, RealIpHeader, Resolver, Root, Rule,
+    Satisfy, ServerName, Settings, Source, Spanned, TryFiles, Types,
 };
 use crate::source::Span;
 use crate::template::Template;
@@ -115,7 +117,37 @@ inherited! {
             error_log: ErrorLog = Vec::new(),
             access_log: AccessLog = vec![default_access_log()],
         }
-        inside { proxy_ssl: ProxySslLayer, }
+        inside {
+            proxy_ssl: ProxySslLayer,
+            guard: GuardLayer,
+        }
+    }
+}
+
+inherited! {
+    /// Access rules, passwords, limits and real addresses.
+    GuardLayer => Guard {
+        values {
+            auth_basic: Option<(Template, At)> = None,
+            auth_basic_user_file: Option<Template> = None,
+            auth_delay: Duration = Duration::ZERO,
+            limit_req_status: u16 = 503,
+            limit_req_log_level: LogLevel = LogLevel::Error,
+            limit_req_dry_run: bool = false,
+            limit_conn_status: u16 = 503,
+            limit_conn_log_level: LogLevel = LogLevel::Error,
+            limit_conn_dry_run: bool = false,
+            real_ip_header: RealIpHeader = RealIpHeader::Header("x_real_ip".to_owned()),
+            real_ip_recursive: bool = false,
+            websocket_origins: Option<Arc<Origins>> = None,
+        }
+        lists {
+            rules: AccessRule = Vec::new(),
+            limit_req: LimitReq = Vec::new(),
+            limit_conn: LimitConn = Vec::new(),
+            real_ip_from: Source = Vec::new(),
+        }
+        inside {}
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::Path;
 
 mod address;
 mod build;
+pub mod cidr;
 pub mod diagnostic;
 mod directives;
 mod level;

@@ -3,23 +3,29 @@
 //! Each [`Location`] carries all that it needs: nginx's inheritance has been applied. Nothing here opens a file,
 //! resolves a name or binds a port; what can fail later keeps its [`Span`] so that the message can show the line.
 
+mod choice;
+mod guard;
+mod place;
 mod upstream;
-
-pub use upstream::*;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+pub use upstream::*;
 
 use crate::pattern::Pattern;
 use crate::source::Span;
 use crate::template::Template;
 
-mod place;
-
 pub use place::{
     Alias, Assigned, At, AuthRequest, Candidate, Condition, Content, Expires, Expiry, Fallback, FileTest, If,
     IfModifiedSince, LimitExcept, Rewrite, Root, Rule, Satisfy, Then, TryFiles, Types,
+};
+
+pub use choice::{Geo, Split};
+pub use guard::{
+    AccessRule, ConnZone, Guard, LimitConn, LimitReq, Origin, OriginPort, Origins, RealIpHeader, ReqZone,
+    Source,
 };
 
 /// A value with the place it was written at.
@@ -42,6 +48,14 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// `map` blocks; a template names them by index.
     pub maps: Vec<Map>,
+    /// `geo` blocks; a template names them by index.
+    pub geos: Vec<Geo>,
+    /// `split_clients` blocks; a template names them by index.
+    pub splits: Vec<Split>,
+    /// `limit_req_zone`s.
+    pub req_zones: Vec<ReqZone>,
+    /// `limit_conn_zone`s.
+    pub conn_zones: Vec<ConnZone>,
     /// `log_format`s; index 0 is the predefined `combined`.
     pub log_formats: Vec<LogFormat>,
     /// Whether there is any `set`.
@@ -382,6 +396,8 @@ pub struct Settings {
     pub resolver_timeout: Duration,
     /// `proxy_ssl_*`.
     pub proxy_ssl: Arc<ProxySsl>,
+    /// Access rules, passwords, limits and real addresses.
+    pub guard: Arc<Guard>,
     /// `add_header`.
     pub add_header: Arc<[AddHeader]>,
     /// `error_page`.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use crate::directives::zone_name;
 use crate::pattern;
 use crate::template::Variable;
 use crate::tree::Directive;
@@ -11,8 +12,16 @@ use crate::tree::Directive;
 pub(crate) struct Names {
     /// Variables of `map`s, in file order: the index is that of the model.
     pub(crate) maps: Vec<String>,
+    /// Variables of `geo` and of `split_clients`, in file order.
+    pub(crate) geos: Vec<String>,
+    /// See above.
+    pub(crate) splits: Vec<String>,
     /// Groups, in file order.
     pub(crate) upstreams: Vec<String>,
+    /// Zones of `limit_req_zone` and of `limit_conn_zone`, in file order.
+    pub(crate) req_zones: Vec<String>,
+    /// See above.
+    pub(crate) conn_zones: Vec<String>,
     /// Log formats, in file order behind the predefined one.
     pub(crate) formats: Vec<String>,
     /// Named captures, and variables of directives that are refused elsewhere: they cause no further mistakes.
@@ -33,6 +42,12 @@ impl Names {
     pub(crate) fn variable(&self, name: &str) -> Option<Variable> {
         if let Some(index) = self.maps.iter().rposition(|map| map == name) {
             return Some(Variable::Map(index));
+        }
+        if let Some(index) = self.geos.iter().rposition(|geo| geo == name) {
+            return Some(Variable::Geo(index));
+        }
+        if let Some(index) = self.splits.iter().rposition(|split| split == name) {
+            return Some(Variable::Split(index));
         }
         if self.others.contains(name) {
             return Some(Variable::Named(name.to_owned()));
@@ -66,10 +81,13 @@ impl Names {
         match (directive.name.value.as_str(), args.as_slice()) {
             ("map", [_, variable, ..]) if directive.block.is_some() => self.maps.push(lower(variable)),
             ("upstream", [name, ..]) if directive.block.is_some() => self.upstreams.push((*name).to_owned()),
+            ("limit_req_zone", args) => self.req_zones.extend(zone_name(args).map(str::to_owned)),
+            ("limit_conn_zone", args) => self.conn_zones.extend(zone_name(args).map(str::to_owned)),
             ("log_format", [name, ..]) => self.formats.push((*name).to_owned()),
             ("set", [variable, ..]) => drop(self.set.insert(lower(variable))),
             ("auth_request_set" | "perl_set" | "js_set" | "js_var", [variable, ..]) => self.other(variable),
-            ("geo" | "split_clients", [.., variable]) => self.other(variable),
+            ("geo", [.., variable]) => self.geos.push(lower(variable)),
+            ("split_clients", [.., variable]) => self.splits.push(lower(variable)),
             (name, _) if name.starts_with("set_by_lua") => {
                 args.first().into_iter().for_each(|variable| self.other(variable));
             }

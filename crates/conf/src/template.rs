@@ -27,6 +27,10 @@ pub enum Variable {
     Set(String),
     /// The value of a `map`, by index.
     Map(usize),
+    /// The value of a `geo`, by index.
+    Geo(usize),
+    /// The value of a `split_clients`, by index.
+    Split(usize),
     /// `$http_NAME`: the rest of the name, lower case, underscores kept (`x_real_ip`).
     Http(String),
     /// `$sent_http_NAME`.
@@ -283,6 +287,14 @@ known! {
     ServerProtocol = "server_protocol",
     /// Status of the answer.
     Status = "status",
+    /// Address that a request came from, where `set_real_ip_from` has replaced it.
+    RealipRemoteAddr = "realip_remote_addr",
+    /// Port to it.
+    RealipRemotePort = "realip_remote_port",
+    /// What `limit_req` made of the request: PASSED, DELAYED, REJECTED, DELAYED_DRY_RUN or REJECTED_DRY_RUN.
+    LimitReqStatus = "limit_req_status",
+    /// What `limit_conn` made of the request: PASSED, REJECTED or REJECTED_DRY_RUN.
+    LimitConnStatus = "limit_conn_status",
     /// Local time, ISO 8601.
     TimeIso8601 = "time_iso8601",
     /// Local time in the Common Log Format.

@@ -5,8 +5,11 @@ mod access;
 mod balance;
 mod core;
 mod files;
+mod geo;
+mod guard;
 mod health;
 mod http;
+mod limits;
 mod location;
 mod log;
 mod map;
@@ -21,6 +24,7 @@ mod upstream;
 pub(crate) mod values;
 mod websocket;
 
+pub(crate) use limits::zone_name;
 pub(crate) use log::combined;
 
 use std::collections::HashMap;
@@ -198,6 +202,7 @@ pub(crate) const MODULES: &[(&str, &[Entry])] = &[
     ("http", http::TABLE),
     ("Logs", log::TABLE),
     ("map", map::TABLE),
+    ("geo and split_clients", geo::TABLE),
     ("upstream", upstream::TABLE),
     ("Balancing", balance::TABLE),
     ("Names and health", health::TABLE),
@@ -207,6 +212,8 @@ pub(crate) const MODULES: &[(&str, &[Entry])] = &[
     ("Rewriting", rewrite::TABLE),
     ("Files", files::TABLE),
     ("Access", access::TABLE),
+    ("Addresses and passwords", guard::TABLE),
+    ("Limits", limits::TABLE),
     ("Proxy", proxy::TABLE),
     ("WebSocket", websocket::TABLE),
     ("Accepted without effect", accepted::TABLE),

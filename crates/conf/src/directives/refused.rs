@@ -9,7 +9,6 @@ const ACCESS: &str = "Longwire does not have access rules yet. Leaving this out 
 const LIMIT: &str =
     "Longwire does not have limits of requests and connections yet. Leaving this out would lift the limit";
 const BALANCE: &str = "Longwire does not have this for groups yet. Balancing is by round robin, \"least_conn\", \"random\", \"hash\" or \"ip_hash\", with \"sticky\" for sessions";
-const REAL_IP: &str = "Longwire does not take client addresses from headers yet. Logs and headers would show the address of the proxy in front";
 const HEALTH: &str = "Longwire does not have this. \"health_check\" takes an answer of 200 to 399 for good, or with type=websocket a handshake and a ping; write it beside \"proxy_pass\"";
 const VARIABLE: &str = "Longwire does not have this source of variables yet. Where there are few values, a \"map\" can make the variable";
 const ANSWER: &str = "Longwire does not have this yet. Let the backend set these headers";
@@ -25,28 +24,13 @@ const STATUS: &str = "Longwire does not have a status page yet. Leave this locat
 
 pub(super) const TABLE: &[Entry] = &[
     refused("random_index", LOCATION, FILES),
-    refused("auth_basic", ALL, ACCESS),
-    accepted("auth_basic_user_file", ALL, "it serves auth_basic, which is reported by itself"),
-    accepted("auth_delay", ALL, "it serves auth_basic, which is reported by itself"),
     refused("auth_jwt", ALL, ACCESS),
     refused("auth_jwt_*", ALL, ACCESS),
-    accepted("allow", ALL, "it matters only beside \"deny\", which is reported by itself"),
-    refused("deny", ALL, ACCESS),
     refused("secure_link", ALL, ACCESS),
     refused("secure_link_*", ALL, ACCESS),
     refused("valid_referers", SERVER_LOCATION, ACCESS),
     refused("modsecurity", ALL, ACCESS),
     refused("modsecurity_*", ALL, ACCESS),
-    refused("limit_req", ALL, LIMIT),
-    refused("limit_conn", ALL, LIMIT),
-    accepted("limit_req_zone", HTTP, "it serves limit_req, which is reported by itself"),
-    accepted("limit_req_status", ALL, "it serves limit_req, which is reported by itself"),
-    accepted("limit_req_dry_run", ALL, "it serves limit_req, which is reported by itself"),
-    accepted("limit_req_log_level", ALL, "it serves limit_req, which is reported by itself"),
-    accepted("limit_conn_zone", HTTP, "it serves limit_conn, which is reported by itself"),
-    accepted("limit_conn_status", ALL, "it serves limit_conn, which is reported by itself"),
-    accepted("limit_conn_dry_run", ALL, "it serves limit_conn, which is reported by itself"),
-    accepted("limit_conn_log_level", ALL, "it serves limit_conn, which is reported by itself"),
     refused("limit_rate", ALL, LIMIT),
     accepted("limit_rate_after", ALL, "it serves limit_rate, which is reported by itself"),
     refused("least_time", UPSTREAM, BALANCE),
@@ -60,15 +44,10 @@ pub(super) const TABLE: &[Entry] = &[
     refused("state", UPSTREAM, BALANCE),
     refused("check", UPSTREAM, HEALTH),
     refused("match", HTTP, HEALTH),
-    refused("geo", HTTP, VARIABLE),
-    refused("split_clients", HTTP, VARIABLE),
     refused("geoip_*", HTTP, VARIABLE),
     refused("geoip2", HTTP, VARIABLE),
     refused("userid", ALL, VARIABLE),
     refused("userid_*", ALL, VARIABLE),
-    accepted("real_ip_header", ALL, "it serves set_real_ip_from, which is reported by itself"),
-    accepted("real_ip_recursive", ALL, "it serves set_real_ip_from, which is reported by itself"),
-    refused("set_real_ip_from", ALL, REAL_IP),
     refused("add_trailer", ALL, ANSWER),
     refused("add_header_inherit", ALL, ANSWER),
     refused("more_set_headers", ALL, ANSWER),

@@ -1,9 +1,11 @@
 //! `websocket_*`: Longwire's own directives.
 
-use super::{ALL, Entry, set};
+use super::{ALL, ANY, Entry, set};
+use crate::address;
 use crate::build::Builder;
 use crate::diagnostic::Diagnostic;
-use crate::model::Ping;
+use crate::model::{Origin, OriginPort, Origins, Ping};
+use crate::token::Word;
 use crate::tree::Directive;
 use crate::value;
 
@@ -34,6 +36,15 @@ pub(super) const TABLE: &[Entry] = &[
         "5s",
         "How long an end may take to echo a Close before its connection is ended without.",
         |b, d| b.level.layer.websocket_close_timeout = b.time(d),
+    ),
+    set(
+        "websocket_origins",
+        ALL,
+        (1, ANY),
+        "ORIGIN... | off",
+        "off",
+        "Whose pages may open a WebSocket here; a handshake from another Origin is answered with 403. ORIGIN is `same-origin` (the host and port that the request itself is for), `null`, or `[SCHEME://]HOST[:PORT]`, where the host may begin with `*.` for all names below it, and a port `*` is any. Without a port the scheme's own is meant. A handshake without `Origin` passes: browsers always send it, other programs could send what they like.",
+        origins,
     ),
 ];
 
@@ -69,6 +80,52 @@ fn ping(b: &mut Builder<'_>, d: &Directive) {
         }
     };
     b.level.layer.websocket_ping = Some(Some(Ping { interval, timeout }));
+}
+
+fn origins(b: &mut Builder<'_>, d: &Directive) {
+    if let [word] = d.args.as_slice()
+        && word.value == "off"
+    {
+        b.level.layer.guard.websocket_origins = Some(None);
+        return;
+    }
+    let allowed: Vec<Origin> = d.args.iter().filter_map(|word| origin(b, word)).collect();
+    if allowed.len() == d.args.len() {
+        let at = b.at(d.span);
+        b.level.layer.guard.websocket_origins = Some(Some(Origins { allowed, at }.into()));
+    }
+}
+
+fn origin(b: &mut Builder<'_>, word: &Word) -> Option<Origin> {
+    let text = word.value.to_ascii_lowercase();
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) => (Some(scheme.to_owned()), rest),
+        None => (None, text.as_str()),
+    };
+    let behind_host = rest.rfind(']').unwrap_or(0);
+    let (host, port) = match rest.get(behind_host..).and_then(|rest| rest.find(':')) {
+        Some(at) => (&rest[..behind_host + at], Some(&rest[behind_host + at + 1..])),
+        None => (rest, None),
+    };
+    let port = match port {
+        None => Some(OriginPort::Default),
+        Some("*") => Some(OriginPort::Any),
+        Some(port) => address::port(port).map(OriginPort::Is),
+    };
+    let name = host.strip_prefix("*.").unwrap_or(host);
+    let is_host = !name.is_empty() && !name.contains(['/', '*', '?', '#', '@', ' ']);
+    match (text.as_str(), port) {
+        ("same-origin", _) => Some(Origin::Same),
+        ("null", _) => Some(Origin::Null),
+        (_, Some(port)) if is_host => Some(Origin::Site { scheme, host: host.to_owned(), port }),
+        _ => {
+            let mistake = Diagnostic::error(word.span, format!("invalid Origin \"{}\"", word.value));
+            b.report(mistake.help(
+                "write \"https://example.com\", \"*.example.com\", \"same-origin\" or \"null\"; an Origin has no path",
+            ));
+            None
+        }
+    }
 }
 
 fn max_message(b: &mut Builder<'_>, d: &Directive) {
