@@ -2,7 +2,6 @@
 
 from theme import case, each, get, raw, ws
 
-WANTED = "geo, split_clients, realip"
 HTTP = """
 geo $geo { default d; 127.0.0.1/32 one; 127.0.0.0/30 few; 127.0.0.0/8 loop; 192.0.2.0/24 doc; ::1 six; }
 geo $arg_ip $arg { default none; 10.0.0.0/8 ten; 10.1.0.0/16 ten-one; 10.1.2.3 host; 2001:db8::/32 v6; delete 10.9.0.0/16; }

@@ -2,7 +2,6 @@
 
 from theme import case, each, get, ws
 
-WANTED = "limit_req, limit_conn"
 HTTP = """
 limit_req_zone $binary_remote_addr zone=one:1m rate=1r/m;
 limit_req_zone $arg_key zone=key:1m rate=1r/m;
