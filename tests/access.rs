@@ -24,6 +24,22 @@ fn places(backend: SocketAddr, http: &str, server: &str, places: &[(&str, &str)]
     format!("{http}\nserver {{\n    listen 127.0.0.1:0;\n    {server}\n{places}}}\n")
 }
 
+#[test]
+fn a_client_that_sends_too_much_is_closed() {
+    let longwire = Longwire::start(&site(Backend::echo(), "websocket_rate 1r/m burst=2 bytes=1k;"));
+    let mut client = Conn::open(longwire.addr());
+    for text in ["one", "two", "three"] {
+        client.expect_echo(text);
+    }
+    client.send_text("four");
+    assert_eq!(client.read_frame().close_code(), Some(1008));
+    let line = longwire.wait_log(&["[warn]", "tunnel ended by the client: sent more at a time than allowed"]);
+    assert!(line.contains("(websocket_rate in ") && line.contains("told Close 1008"), "{line}");
+    let mut client = Conn::open(longwire.addr());
+    client.send_text(&"x".repeat(1025));
+    assert_eq!(client.read_frame().close_code(), Some(1008));
+}
+
 /// The answer to a GET with more header lines.
 fn ask(longwire: &Longwire, path: &str, headers: &str) -> support::Head {
     let request = format!("GET {path} HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n{headers}\r\n");

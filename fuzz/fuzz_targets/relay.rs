@@ -142,6 +142,7 @@ fuzz_target!(|input: &[u8]| {
         write_us: [60 * SECOND; 2],
         close_us: 5 * SECOND,
         max_message: (how & 2 == 0).then_some(1000),
+        rate: None,
         rsv: how >> 5,
     };
     let (mut streams, mut said, mut early): (Pair<Stream>, Pair<Vec<u8>>, Pair<Vec<u8>>) = Default::default();

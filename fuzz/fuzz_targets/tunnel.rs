@@ -92,6 +92,7 @@ fuzz_target!(|input: &[u8]| {
         write_us: [60 * SECOND; 2],
         close_us: 5 * SECOND,
         max_message: (how & 2 == 0).then_some(1000),
+        rate: None,
         rsv: how >> 5,
     };
     let (said, wire) = Default::default();

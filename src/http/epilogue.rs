@@ -216,7 +216,7 @@ fn level_of(report: &Report) -> Level {
     match (report.outcome.cause, report.outcome.ended_by) {
         (Cause::Closed | Cause::Shutdown | Cause::Drain | Cause::Operator, _) => Level::Notice,
         (Cause::Idle, _) | (_, Party::Backend) => Level::Error,
-        (Cause::ProtocolViolation(_) | Cause::MessageTooBig, _) => Level::Warn,
+        (Cause::ProtocolViolation(_) | Cause::MessageTooBig | Cause::TooFast, _) => Level::Warn,
         _ => Level::Notice,
     }
 }
@@ -253,6 +253,10 @@ impl std::fmt::Display for Told<'_> {
         match outcome.cause {
             Cause::Idle => write!(f, " (proxy_read_timeout {:?})", self.settings.proxy_read_timeout)?,
             Cause::MessageTooBig => write!(f, " (websocket_max_message)")?,
+            Cause::TooFast => {
+                let place = self.settings.guard.websocket_rate.as_ref().map_or("", |rate| &rate.at);
+                write!(f, " (websocket_rate in {place})")?;
+            }
             _ => {}
         }
         if let Some(error) = &self.report.reason {

@@ -12,7 +12,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use longwire_conf::model::{Level, Location, ProxyPass, Settings};
 use longwire_wire::handshake::{Negotiated, RequestFault, check_answer, check_request};
-use longwire_wire::{Options, Pair, Ping, Time, Tunnel};
+use longwire_wire::{Options, Pair, Ping, Rate, Time, Tunnel};
 
 use super::body;
 use super::epilogue::Epilogue;
@@ -274,6 +274,11 @@ fn options(settings: &Settings, rsv: u8) -> Options {
         write_us: [micros(settings.send_timeout), micros(settings.proxy_send_timeout)],
         close_us: micros(settings.websocket_close_timeout),
         max_message: settings.websocket_max_message,
+        rate: settings.guard.websocket_rate.as_ref().map(|rate| Rate {
+            frames_milli: rate.frames,
+            burst: rate.burst,
+            bytes: rate.bytes.unwrap_or(u64::MAX),
+        }),
         rsv,
     }
 }

@@ -32,6 +32,7 @@ mod tests {
             write_us: [2; 2],
             close_us,
             max_message: None,
+            rate: None,
             rsv: 0,
         };
         let first = shared(options(7_000_001));

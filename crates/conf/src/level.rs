@@ -11,9 +11,9 @@ use std::time::Duration;
 use crate::model::Level as LogLevel;
 use crate::model::{
     AccessLog, AccessRule, AddHeader, Alias, At, AuthRequest, Certificate, Condition, ErrorLog, ErrorPage,
-    Expires, Expiry, Guard, HealthCheck, IfModifiedSince, LimitConn, LimitReq, Listen, Matcher, NextUpstream,
-    Origins, Ping, Protocols, ProxyPass, ProxyRedirect, ProxySsl, RealIpHeader, Resolver, Root, Rule,
-    Satisfy, ServerName, Settings, Source, Spanned, TryFiles, Types,
+    Expires, Expiry, Guard, HealthCheck, IfModifiedSince, LimitConn, LimitReq, Listen, Matcher, MessageRate,
+    NextUpstream, Origins, Ping, Protocols, ProxyPass, ProxyRedirect, ProxySsl, RealIpHeader, Resolver, Root,
+    Rule, Satisfy, ServerName, Settings, Source, Spanned, TryFiles, Types,
 };
 use crate::source::Span;
 use crate::template::Template;
@@ -139,6 +139,7 @@ inherited! {
             limit_conn_dry_run: bool = false,
             real_ip_header: RealIpHeader = RealIpHeader::Header("x_real_ip".to_owned()),
             real_ip_recursive: bool = false,
+            websocket_rate: Option<Arc<MessageRate>> = None,
             websocket_origins: Option<Arc<Origins>> = None,
         }
         lists {

@@ -24,8 +24,8 @@ pub use place::{
 
 pub use choice::{Geo, Split};
 pub use guard::{
-    AccessRule, ConnZone, Guard, LimitConn, LimitReq, Origin, OriginPort, Origins, RealIpHeader, ReqZone,
-    Source,
+    AccessRule, ConnZone, Guard, LimitConn, LimitReq, MessageRate, Origin, OriginPort, Origins, RealIpHeader,
+    ReqZone, Source,
 };
 
 /// A value with the place it was written at.

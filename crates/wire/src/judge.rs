@@ -184,7 +184,11 @@ impl Tunnel {
             }
             return;
         }
-        let code = if cause == Cause::MessageTooBig { CloseCode::TOO_BIG } else { CloseCode::PROTOCOL_ERROR };
+        let code = match cause {
+            Cause::MessageTooBig => CloseCode::TOO_BIG,
+            Cause::TooFast => CloseCode::POLICY,
+            _ => CloseCode::PROTOCOL_ERROR,
+        };
         let mut lives = Pair { client: Life::Due(code), backend: Life::Due(code) };
         lives[from.other()] = Life::Due(gone(from));
         self.end(from.into(), cause, lives, now);

@@ -13,6 +13,7 @@
 //!     close_us: 5_000_000,
 //!     max_message: None,
 //!     rsv: 0,
+//!     rate: None,
 //! };
 //! let mut tunnel = Tunnel::new(options, Time(0));
 //! let mut plan = Plan::default(); // reused for every read
@@ -52,6 +53,7 @@ mod judge;
 mod outcome;
 mod ping;
 mod plan;
+mod rate;
 mod save;
 pub mod scanner;
 mod side;
@@ -62,6 +64,7 @@ pub use close::CloseCode;
 pub use frame::Violation;
 pub use outcome::{Cause, Outcome, Rtt, SideStats, Stats};
 pub use plan::{OwnFrame, Plan};
+pub use rate::Rate;
 pub use save::RestoreError;
 pub use side::{Pair, Party, Side};
 pub use timer::Time;

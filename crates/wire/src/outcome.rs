@@ -37,6 +37,8 @@ pub enum Cause {
     ProtocolViolation(Violation),
     /// An end sent a message over the limit.
     MessageTooBig,
+    /// An end sent more in a time than it may.
+    TooFast,
     /// The proxy stops.
     Shutdown,
     /// The proxy, or the backend behind it, is being emptied.
@@ -57,6 +59,7 @@ impl Cause {
             Cause::WriteBlocked => "took no data for too long",
             Cause::ProtocolViolation(violation) => violation.sentence(),
             Cause::MessageTooBig => "message larger than allowed",
+            Cause::TooFast => "sent more at a time than allowed",
             Cause::Shutdown => "proxy is shutting down",
             Cause::Drain => "connections are being moved away, come back",
             Cause::Operator => "closed by an operator",

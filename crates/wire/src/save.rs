@@ -3,7 +3,8 @@
 //! One version byte, then every field in order, numbers little-endian, times as distances from a `now`. A new field
 //! means a new version; whoever reads it still reads the old ones.
 //!
-//! The format keeps the shape of version 1, whatever shape a tunnel has in memory; version 2 adds when each end was heard.
+//! The format keeps the shape of version 1, whatever shape a tunnel has in memory; version 2 adds when each end was heard, version 3 the rate
+//! and what has run into its bucket.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -14,13 +15,14 @@ use crate::close::CloseCode;
 use crate::frame::{MAX_HEADER, Violation};
 use crate::outcome::{Cause, Outcome, Rtt, SideStats};
 use crate::ping::{Awaited, Out, Pinger};
+use crate::rate::{Bucket, Rate};
 use crate::scanner::{Closing, Course, Held, Message, Scanner};
 use crate::side::{Pair, Party, Side};
 use crate::timer::{Time, Timer, Timers};
 use crate::tunnel::{End, Life, Options, Ping, Tunnel};
 
 /// The version that is written.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Why saved bytes are not a tunnel.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -57,6 +59,8 @@ pub(crate) fn save(tunnel: &Tunnel, now: Time) -> Vec<u8> {
     for side in Side::BOTH {
         Some(tunnel.ends[side].heard).filter(|at| *at != Time::NEVER).write(&mut w);
     }
+    tunnel.options.rate.write(&mut w);
+    tunnel.bucket.as_deref().copied().write(&mut w);
     w.bytes
 }
 
@@ -71,6 +75,10 @@ pub(crate) fn restore(bytes: &[u8], now: Time) -> Result<Tunnel, RestoreError> {
         for side in Side::BOTH {
             tunnel.ends[side].heard = Option::read(&mut r)?.unwrap_or(Time::NEVER);
         }
+    }
+    if version >= 3 {
+        Arc::make_mut(&mut tunnel.options).rate = Saved::read(&mut r)?;
+        tunnel.bucket = Option::read(&mut r)?.map(Box::new);
     }
     if r.bytes.is_empty() { Ok(tunnel) } else { Err(RestoreError::Excess) }
 }
@@ -137,8 +145,9 @@ macro_rules! saved_structs {
 }
 
 saved_structs! {
-    Options { ping, idle_us, write_us, close_us, max_message, rsv }
     Ping { interval_us, timeout_us }
+    Rate { frames_milli, burst, bytes }
+    Bucket { frames, bytes, at }
     Closing { code, seen }
     Out { payload, sent, repeated }
     Outcome { ended_by, cause, code_from, code_to }
@@ -187,6 +196,31 @@ saved_enums! {
         8 => Shutdown,
         9 => Drain,
         10 => Operator,
+        11 => TooFast,
+    }
+}
+
+/// As in version 1; the rate comes behind the tunnel.
+impl Saved for Options {
+    fn write(&self, w: &mut Writer) {
+        self.ping.write(w);
+        self.idle_us.write(w);
+        self.write_us.write(w);
+        self.close_us.write(w);
+        self.max_message.write(w);
+        self.rsv.write(w);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Options, RestoreError> {
+        Ok(Options {
+            ping: Saved::read(r)?,
+            idle_us: Saved::read(r)?,
+            write_us: Saved::read(r)?,
+            close_us: Saved::read(r)?,
+            max_message: Saved::read(r)?,
+            rsv: Saved::read(r)?,
+            rate: None,
+        })
     }
 }
 
@@ -209,7 +243,7 @@ impl Saved for Tunnel {
         let (timers, stats) = (Timers::read(r)?, Saved::read(r)?);
         let _: Option<Side> = Saved::read(r)?;
         let ending = Option::read(r)?.map(Box::new);
-        Ok(Tunnel { options, ends, timers, stats, ending })
+        Ok(Tunnel { options, ends, timers, stats, bucket: None, ending })
     }
 }
 

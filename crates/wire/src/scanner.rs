@@ -300,9 +300,15 @@ impl Scanner {
     }
 
     fn fault(&mut self, cause: Cause) -> Step {
+        self.refuse();
+        Step::Fault(cause)
+    }
+
+    /// The frame that has just begun must not pass: nothing of it was passed on, and nothing follows.
+    pub(crate) fn refuse(&mut self) {
         self.course = Course::Broken;
         self.held = None;
-        Step::Fault(cause)
+        self.left = 0;
     }
 }
 

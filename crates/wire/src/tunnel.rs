@@ -5,9 +5,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::close::CloseCode;
+use crate::frame::{Header, OpCode};
 use crate::outcome::{Cause, Outcome, Stats};
 use crate::ping::Pinger;
 use crate::plan::{OwnFrame, Plan};
+use crate::rate::{Bucket, Rate};
 use crate::save::{self, RestoreError};
 use crate::scanner::{Rules, Run, Scanner, Step};
 use crate::side::{Pair, Party, Side};
@@ -36,6 +38,8 @@ pub struct Options {
     pub max_message: Option<u64>,
     /// RSV bits that the negotiated extensions may use, RSV1 being 0b100.
     pub rsv: u8,
+    /// How much a client may send; more ends the tunnel with Close 1008. It costs a client's frames the short ways.
+    pub rate: Option<Rate>,
 }
 
 impl Options {
@@ -78,6 +82,8 @@ pub struct Tunnel {
     /// Without what `End::heard` has to add.
     pub(crate) timers: Timers,
     pub(crate) stats: Stats,
+    /// What the client has sent lately, where there is a rate.
+    pub(crate) bucket: Option<Box<Bucket>>,
     /// Set as soon as the end is decided.
     pub(crate) ending: Option<Box<Outcome>>,
 }
@@ -154,7 +160,8 @@ impl Tunnel {
             }
         }
         let ends = Pair { client: end(), backend: end() };
-        Tunnel { options, ends, timers, stats: Stats::default(), ending: None }
+        let bucket = options.rate.map(|_| Box::new(Bucket::new(now)));
+        Tunnel { options, ends, timers, stats: Stats::default(), bucket, ending: None }
     }
 
     /// `bytes` were read from `from`. Fills `plan` with what is to be written to the other end, in order.
@@ -183,11 +190,12 @@ impl Tunnel {
         }
     }
 
-    /// Frames may go to this end, and nothing of ours wants the next boundary there.
+    /// Frames may go to this end uncounted, and nothing of ours wants the next boundary there.
     #[inline]
     fn passes(&self, to: Side) -> bool {
+        let counted = to == Side::Backend && self.bucket.is_some();
         let to = &self.ends[to];
-        to.life == Life::Open && !to.pinger.due
+        to.life == Life::Open && !to.pinger.due && !counted
     }
 
     fn handle_frames(
@@ -244,6 +252,11 @@ impl Tunnel {
             return None; // what follows a Close or a violation goes nowhere
         }
         match end.scanner.step(rest, rules, end.pinger.payloads()) {
+            Step::Forward { header: Some(header), .. } if !self.keeps_rate(from, &header, now) => {
+                self.ends[from].scanner.refuse();
+                self.faulted(from, Cause::TooFast, now);
+                None
+            }
             Step::Forward { held, take, header } => {
                 if receives {
                     plan.push_own(&held);
@@ -264,6 +277,16 @@ impl Tunnel {
                 self.faulted(from, cause, now);
                 None
             }
+        }
+    }
+
+    /// Whether a frame that begins keeps to the rate of its end. A Close always does.
+    fn keeps_rate(&mut self, from: Side, header: &Header, now: Time) -> bool {
+        match (from, self.options.rate, &mut self.bucket) {
+            (Side::Client, Some(rate), Some(bucket)) if header.opcode != OpCode::Close => {
+                bucket.take(&rate, header.len, now)
+            }
+            _ => true,
         }
     }
 
@@ -434,6 +457,6 @@ mod tests {
     /// Every open connection costs this much.
     #[test]
     fn a_tunnel_is_small() {
-        assert!(size_of::<Tunnel>() <= 288, "{} bytes", size_of::<Tunnel>());
+        assert!(size_of::<Tunnel>() <= 296, "{} bytes", size_of::<Tunnel>());
     }
 }

@@ -122,6 +122,53 @@ fn a_message_over_the_limit_is_refused_whole_or_in_fragments() {
     assert_eq!(world.story(), (Party::Client, Cause::MessageTooBig));
 }
 
+#[test]
+fn what_comes_too_fast_is_refused_between_two_frames() {
+    let rate = Some(Rate { frames_milli: 1000, burst: 2, bytes: 100 });
+    let mut world = World::new(Options { rate, ..options() });
+    let fits = [text(Client, "one"), pong(Client, b"two"), frame(Client, false, OpCode::Text, b"three")];
+    world.read(Client, &fits.concat());
+    // The backend has no rate.
+    (0..10).for_each(|_| world.read(Backend, &text(Backend, "much")));
+    world.seen(Client);
+    let long = frame(Client, true, OpCode::Continuation, b"too much");
+    let (begun, rest) = long.split_at(1);
+    world.read(Client, begun);
+    world.read(Client, rest);
+    assert_eq!(world.wire.backend[..fits.concat().len()], fits.concat());
+    assert_eq!(world.farewell(Client), (1008, "sent more at a time than allowed".into()));
+    assert_eq!(world.seen(Backend).last().unwrap().close(), Some((1001, "client gone")));
+    world.pass(5 * SECOND);
+    assert_eq!(world.story(), (Party::Client, Cause::TooFast));
+}
+
+#[test]
+fn a_rate_is_kept_over_time_and_for_bytes() {
+    let rate = Some(Rate { frames_milli: 1000, burst: 1, bytes: 10 });
+    let mut world = World::new(Options { rate, ..never_idle() });
+    for _ in 0..20 {
+        world.read(Client, &text(Client, "1234567890"));
+        world.pass(SECOND);
+    }
+    assert!(!world.tunnel.is_ending());
+    let saved = world.tunnel.save(world.now);
+    world.tunnel = Tunnel::restore(&saved, world.now).unwrap();
+    world.read(Client, &text(Client, "1234567890"));
+    // A Close is never too much.
+    let mut closing = world.tunnel.clone();
+    let mut plan = Plan::default();
+    closing.handle_read(
+        Client,
+        &frame(Client, true, OpCode::Close, &[3, 232]),
+        world.now,
+        &mut || [0; 12],
+        &mut plan,
+    );
+    assert!(plan.whole());
+    world.read(Client, &text(Client, "1"));
+    assert_eq!(world.farewell(Client).0, 1008);
+}
+
 // Plain data
 
 #[test]

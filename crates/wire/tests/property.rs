@@ -203,7 +203,8 @@ fn whatever_is_said_arrives() {
 #[test]
 fn every_tunnel_comes_to_an_end() {
     with_seeds(2000, |mut rng| {
-        let mut world = World::new(Options { rsv: 0b100, max_message: Some(90_000), ..options() });
+        let rate = rng.bool().then(|| Rate { frames_milli: 500, burst: rng.u64(..50), bytes: 1 << 20 });
+        let mut world = World::new(Options { rsv: 0b100, max_message: Some(90_000), rate, ..options() });
         let mut ends = Side::BOTH.map(|side| End::new(side, true));
         for _ in 0..rng.usize(1..60) {
             let side = Side::BOTH[rng.usize(..2)];
@@ -348,7 +349,9 @@ fn how_a_stream_is_cut_changes_nothing() {
     with_seeds(60, |mut rng| {
         let from = Side::BOTH[rng.usize(..2)];
         let max_message = rng.bool().then_some(90_000);
-        let mut worlds = [0, 1].map(|_| World::new(Options { rsv: 0b100, max_message, ..options() }));
+        let bytes = 200_000;
+        let rate = rng.bool().then(|| Rate { frames_milli: 1000, burst: rng.u64(1..200), bytes });
+        let mut worlds = [0, 1].map(|_| World::new(Options { rsv: 0b100, max_message, rate, ..options() }));
         for _ in 0..rng.usize(1..4) {
             let bytes = stream(&mut rng, from);
             let cuts = [true, false].map(|whole| cut(&bytes, whole));
@@ -384,15 +387,18 @@ fn cut(mut bytes: &[u8], whole: bool) -> Vec<&[u8]> {
     pieces
 }
 
-/// A tunnel that an earlier version saved.
+/// A tunnel that earlier versions saved.
 #[test]
-fn version_1_is_read() {
+fn earlier_versions_are_read() {
     let mut world = acquainted(options());
     world.pass(SECOND);
     world.read(Side::Client, &text(Side::Client, "hello")[..3]);
     let saved = world.tunnel.save(world.now);
-    let [2, body @ .., 0, 0] = &saved[..] else { panic!("version 2 ends with when each end was heard") };
-    let old = [&[1], body].concat();
-    assert_eq!(Tunnel::restore(&old, world.now), Ok(world.tunnel));
-    assert_eq!(Tunnel::restore(&[3], world.now), Err(RestoreError::Version(3)));
+    let [3, body @ .., 0, 0, 0, 0] = &saved[..] else {
+        panic!("version 2 adds when each end was heard, version 3 the rate and its bucket")
+    };
+    for old in [[&[1], body].concat(), [&[2], body, &[0, 0]].concat()] {
+        assert_eq!(Tunnel::restore(&old, world.now).as_ref(), Ok(&world.tunnel));
+    }
+    assert_eq!(Tunnel::restore(&[4], world.now), Err(RestoreError::Version(4)));
 }

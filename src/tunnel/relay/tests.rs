@@ -56,6 +56,7 @@ fn options(ping: Option<Ping>) -> Options {
         write_us: [60 * SECOND; 2],
         close_us: 60 * SECOND,
         max_message: Some(MAX_MESSAGE),
+        rate: None,
         rsv: 0,
     }
 }
@@ -222,6 +223,7 @@ impl Run {
             Cause::Closed => None,
             Cause::ProtocolViolation(_) if own => Some(1002),
             Cause::MessageTooBig if own => Some(1009),
+            Cause::TooFast if own => Some(1008),
             _ if own => None,
             _ if outcome.ended_by == Party::Proxy => Some(1001),
             _ => Some(gone),

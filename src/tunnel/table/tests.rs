@@ -80,6 +80,7 @@ impl House {
             write_us: [minute; 2],
             close_us: minute,
             max_message: None,
+            rate: None,
             rsv: 0,
         };
         let tunnel = Tunnel::new(options, Time(clock::now_us()));

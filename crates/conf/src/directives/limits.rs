@@ -149,7 +149,7 @@ fn limit_req_zone(b: &mut Builder<'_>, d: &Directive) {
 }
 
 /// Thousandths of requests in a second.
-fn rate(text: &str) -> Option<u64> {
+pub(super) fn rate(text: &str) -> Option<u64> {
     let (number, scale) = match text.strip_suffix("r/m") {
         Some(number) => (number, 60),
         None => (text.strip_suffix("r/s").unwrap_or(text), 1),

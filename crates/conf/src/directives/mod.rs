@@ -24,6 +24,7 @@ mod upstream;
 pub(crate) mod values;
 mod websocket;
 
+use limits::rate;
 pub(crate) use limits::zone_name;
 pub(crate) use log::combined;
 

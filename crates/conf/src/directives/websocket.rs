@@ -1,10 +1,10 @@
 //! `websocket_*`: Longwire's own directives.
 
-use super::{ALL, ANY, Entry, set};
+use super::{ALL, ANY, Entry, rate, set};
 use crate::address;
 use crate::build::Builder;
 use crate::diagnostic::Diagnostic;
-use crate::model::{Origin, OriginPort, Origins, Ping};
+use crate::model::{MessageRate, Origin, OriginPort, Origins, Ping};
 use crate::token::Word;
 use crate::tree::Directive;
 use crate::value;
@@ -36,6 +36,15 @@ pub(super) const TABLE: &[Entry] = &[
         "5s",
         "How long an end may take to echo a Close before its connection is ended without.",
         |b, d| b.level.layer.websocket_close_timeout = b.time(d),
+    ),
+    set(
+        "websocket_rate",
+        ALL,
+        (1, 3),
+        "RATE [burst=N] [bytes=SIZE] | off",
+        "off",
+        "How much a client may send: RATE such as `100r/s` or `30r/m` counts messages (each frame of those that come in several) and control frames. `burst` of them may be ahead of it, by default as many as RATE allows in a second. `bytes` bounds the payload of a second, compressed where compression was agreed on; a frame that is longer is too much as well. More ends the tunnel with Close 1008 between two frames; what is too much does not reach the backend.",
+        message_rate,
     ),
     set(
         "websocket_origins",
@@ -80,6 +89,34 @@ fn ping(b: &mut Builder<'_>, d: &Directive) {
         }
     };
     b.level.layer.websocket_ping = Some(Some(Ping { interval, timeout }));
+}
+
+fn message_rate(b: &mut Builder<'_>, d: &Directive) {
+    let word = &d.args[0];
+    if word.value == "off" && d.args.len() == 1 {
+        b.level.layer.guard.websocket_rate = Some(None);
+        return;
+    }
+    let is_rate = word.value.ends_with("r/s") || word.value.ends_with("r/m");
+    let Some(frames) = rate(&word.value).filter(|_| is_rate) else {
+        let mistake = Diagnostic::error(word.span, format!("invalid rate \"{}\"", word.value));
+        return b.report(mistake.help("write for example \"websocket_rate 100r/s burst=200 bytes=1m\""));
+    };
+    let (mut burst, mut bytes) = ((frames / 1000).max(1), None);
+    for word in &d.args[1..] {
+        let number = |text| value::number(text).filter(|number| *number <= u32::MAX.into());
+        let size = |text| value::size(text).filter(|size| *size > 0);
+        if let Some(found) = word.value.strip_prefix("burst=").and_then(number) {
+            burst = found;
+        } else if let Some(found) = word.value.strip_prefix("bytes=").and_then(size) {
+            bytes = Some(found);
+        } else {
+            let mistake = Diagnostic::error(word.span, format!("invalid parameter \"{}\"", word.value));
+            return b.report(mistake.help("parameters are burst=N and bytes=SIZE"));
+        }
+    }
+    let at = b.at(d.span);
+    b.level.layer.guard.websocket_rate = Some(Some(MessageRate { frames, burst, bytes, at }.into()));
 }
 
 fn origins(b: &mut Builder<'_>, d: &Directive) {

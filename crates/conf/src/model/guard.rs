@@ -40,6 +40,8 @@ pub struct Guard {
     pub real_ip_header: RealIpHeader,
     /// `real_ip_recursive` (off).
     pub real_ip_recursive: bool,
+    /// `websocket_rate`; `None` is off.
+    pub websocket_rate: Option<Arc<MessageRate>>,
     /// `websocket_origins`; `None` is off: every Origin.
     pub websocket_origins: Option<Arc<Origins>>,
 }
@@ -125,6 +127,19 @@ pub enum RealIpHeader {
     ProxyProtocol,
 }
 
+/// `websocket_rate RATE [burst=N] [bytes=SIZE]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageRate {
+    /// Thousandths of frames in a second that a client may send.
+    pub frames: u64,
+    /// Frames that may be ahead of that.
+    pub burst: u64,
+    /// Bytes of payload in a second.
+    pub bytes: Option<u64>,
+    /// Where it stands.
+    pub at: At,
+}
+
 /// `websocket_origins`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origins {
@@ -181,6 +196,7 @@ impl Default for Guard {
             real_ip_from: Arc::default(),
             real_ip_header: RealIpHeader::Header("x_real_ip".to_owned()),
             real_ip_recursive: false,
+            websocket_rate: None,
             websocket_origins: None,
         }
     }

@@ -17,6 +17,7 @@ pub fn options() -> Options {
         write_us: [60 * SECOND; 2],
         close_us: 5 * SECOND,
         max_message: None,
+        rate: None,
         rsv: 0,
     }
 }
