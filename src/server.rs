@@ -81,6 +81,7 @@ async fn accept(listener: Listener, binding: Arc<Binding>, service: Arc<Service>
         match accepted {
             Ok((stream, peer)) => {
                 let serial = SERIAL.fetch_add(1, Relaxed);
+                service.census.accepted.fetch_add(1, Relaxed);
                 let local = local.clone();
                 tokio::spawn(connection(stream, peer, local, serial, binding.clone(), service.clone()));
             }

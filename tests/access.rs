@@ -40,6 +40,28 @@ fn a_client_that_sends_too_much_is_closed() {
     assert_eq!(client.read_frame().close_code(), Some(1008));
 }
 
+#[test]
+fn the_status_page_counts() {
+    let backend = Backend::echo();
+    let longwire = Longwire::start(&format!(
+        "server {{ listen 127.0.0.1:0; location = /status {{ stub_status; }} location / {{ proxy_pass http://{backend}; }} }}"
+    ));
+    let page = || get(longwire.addr(), "/status").1;
+    let first = "Active connections: 1 \nserver accepts handled requests\n 1 1 1 \nReading: 0 Writing: 1 Waiting: 0 \n";
+    assert_eq!(page(), first);
+    let tunnel = Conn::open(longwire.addr());
+    let idle = Conn::connect(longwire.addr());
+    let mut half = Conn::connect(longwire.addr());
+    half.send("GET / HTTP/1.1\r\nHost:");
+    until("everybody is counted", || {
+        let page = page();
+        page.starts_with("Active connections: 4 \n") && page.ends_with("Reading: 1 Writing: 2 Waiting: 1 \n")
+    });
+    drop((tunnel, idle, half));
+    until("nobody is left", || page().ends_with("Reading: 0 Writing: 1 Waiting: 0 \n"));
+    assert_eq!(ask(&longwire, "/status", "").get("content-type"), "text/plain");
+}
+
 /// The answer to a GET with more header lines.
 fn ask(longwire: &Longwire, path: &str, headers: &str) -> support::Head {
     let request = format!("GET {path} HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n{headers}\r\n");

@@ -39,10 +39,13 @@ pub async fn serve(
     };
     let settings = server.settings.clone();
     let words = move |refusal: &Refusal| last_words(refusal, &settings);
-    let (guarded, shared) = Guarded::new(conn, limits, Box::new(words));
+    let census = &service.census;
+    let open = census.open.clone();
+    let (guarded, shared) = Guarded::new(conn, limits, Box::new(words), Arc::downgrade(&census.reading));
     let number = AtomicU64::new(0);
     let handler = service_fn(|request| {
         shared.busy.store(true, Relaxed);
+        census.requests.fetch_add(1, Relaxed);
         let number = number.fetch_add(1, Relaxed) + 1;
         exchange::serve(service.clone(), facts.clone(), shared.clone(), site.clone(), number, request)
     });
@@ -67,6 +70,8 @@ pub async fn serve(
     }
     // What did not leave will not leave any more.
     shared.flushed();
+    // As a tunnel it is counted by itself.
+    drop(open);
     if let Some(switch) = shared.take_switch() {
         return switch.finish().await;
     }
@@ -75,6 +80,7 @@ pub async fn serve(
         service.snapshot.logs.error(&server.settings.error_log, level, &context, reason);
     };
     if let Some(refusal) = shared.refusal.get() {
+        census.requests.fetch_add(1, Relaxed);
         say(Level::Error, format_args!("{} ({})", refusal.reason, refusal.status));
     }
     if shared.stalled.load(Relaxed) {

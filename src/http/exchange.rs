@@ -73,6 +73,8 @@ pub(super) struct Exchange {
     pub(super) extra: HeaderMap,
     /// Why its handshake will have failed, unless something else comes of it.
     fault: Mutex<Option<Fault>>,
+    /// Counts it as a request in work.
+    working: Arc<()>,
     /// What it holds of `limit_conn`, until its end.
     pub(super) slots: Vec<Slot>,
     /// Its connection ends with the answer.
@@ -212,6 +214,7 @@ impl Exchange {
         let settings = server.settings.clone();
         let method = facts.method.clone();
         let sent_before = shared.sent.load(Relaxed);
+        let working = service.census.working.clone();
         let exchange = Exchange {
             service,
             shared,
@@ -229,6 +232,7 @@ impl Exchange {
             subrequest: false,
             changes_left: MAX_CHANGES,
             paged: false,
+            working,
             slots: Vec::new(),
             extra: HeaderMap::new(),
             last: false,
@@ -260,6 +264,7 @@ impl Exchange {
             subrequest: true,
             changes_left: MAX_CHANGES,
             paged: false,
+            working: Arc::default(),
             slots: Vec::new(),
             extra: HeaderMap::new(),
             last: false,
@@ -444,7 +449,7 @@ impl Exchange {
             self.answer_progress,
             self.sent_before,
         )
-        .holding(self.slots)
+        .holding(self.slots, self.working)
     }
 }
 

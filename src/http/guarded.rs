@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -122,6 +122,8 @@ pub(super) struct Guarded<T> {
     /// What is left of that answer.
     farewell: Vec<u8>,
     linger: Option<Linger>,
+    /// What counts connections that are inside a request head, and this one while it is.
+    reading: (Weak<()>, Option<Arc<()>>),
 }
 
 struct Linger {
@@ -131,7 +133,7 @@ struct Linger {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
     /// Guards a fresh connection. `words` makes the answer to a refused head.
-    pub(super) fn new(io: T, limits: Limits, words: Words) -> (Guarded<T>, Arc<Shared>) {
+    pub(super) fn new(io: T, limits: Limits, words: Words, reading: Weak<()>) -> (Guarded<T>, Arc<Shared>) {
         let now = clock::now_us();
         let shared = Arc::new(Shared {
             busy: AtomicBool::new(false),
@@ -161,6 +163,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
             refused: None,
             farewell: Vec::new(),
             linger: None,
+            reading: (reading, None),
         };
         (guarded, shared)
     }
@@ -306,6 +309,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
                         return this.poll_farewell(cx);
                     }
                 }
+                let reads = matches!(this.framing.phase(), Phase::Head(_));
+                this.reading.1 = reads.then(|| this.reading.0.upgrade()).flatten();
                 if !in_head {
                     this.head_since_us = clock::now_us();
                 }

@@ -25,6 +25,8 @@ pub(super) struct Journal {
     body_sent: Arc<AtomicU64>,
     /// What it holds of `limit_conn`, until its end.
     pub(super) slots: Vec<Slot>,
+    /// Counts it as a request in work.
+    _working: Arc<()>,
 }
 
 impl Journal {
@@ -47,12 +49,13 @@ impl Journal {
             sent_before,
             body_sent: Arc::default(),
             slots: Vec::new(),
+            _working: Arc::default(),
         }
     }
 
-    /// The same, with slots that end with it.
-    pub(super) fn holding(self, slots: Vec<Slot>) -> Journal {
-        Journal { slots, ..self }
+    /// The same, with what ends with it: slots, and the mark of a request in work.
+    pub(super) fn holding(self, slots: Vec<Slot>, working: Arc<()>) -> Journal {
+        Journal { slots, _working: working, ..self }
     }
 
     /// Counts the answer's body.

@@ -3,6 +3,7 @@
 mod access;
 mod attempts;
 mod body;
+mod census;
 mod choice;
 mod connection;
 mod disk;
@@ -29,6 +30,7 @@ use tokio::sync::watch;
 
 use crate::snapshot::Snapshot;
 use crate::tunnel::Tunnels;
+use census::Census;
 use places::Places;
 
 /// What serving a request needs: the configuration in force and the tunnels that are open.
@@ -39,6 +41,8 @@ pub struct Service {
     pub snapshot: Arc<Snapshot>,
     /// Open tunnels.
     pub tunnels: Arc<Tunnels>,
+    /// Who is here.
+    pub(crate) census: Census,
     /// The ways they take.
     places: Places,
     stop: watch::Receiver<bool>,
@@ -47,7 +51,7 @@ pub struct Service {
 impl Service {
     /// Serves by this configuration until `stop` is true.
     pub fn new(snapshot: Arc<Snapshot>, tunnels: Arc<Tunnels>, stop: watch::Receiver<bool>) -> Service {
-        Service { snapshot, tunnels, places: Places::default(), stop }
+        Service { snapshot, tunnels, census: Census::default(), places: Places::default(), stop }
     }
 
     /// Whether answers end their connections.

@@ -6,7 +6,7 @@ use longwire_conf::model::{Content, Level, Location, Server};
 
 use super::exchange::{Exchange, Jump, Step, response};
 use super::rewrite::{self, Flow};
-use super::{access, files, guard, limits, proxy};
+use super::{access, census, files, guard, limits, proxy};
 use crate::route::answer::{self, Answer, ErrorStep};
 use crate::route::facts::Captures;
 use crate::route::location::{self, Chosen, How};
@@ -168,6 +168,7 @@ impl Exchange {
         match &location.content {
             Content::Proxy(pass) => proxy::pass(self, snapshot, location, how, pass).await,
             Content::Files => files::serve(self).await,
+            Content::Status => census::status(self),
         }
     }
 

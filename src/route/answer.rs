@@ -53,6 +53,15 @@ pub fn answer(rule: &Return, settings: &Settings, scope: &Scope<'_>) -> Answer {
     })
 }
 
+/// A page of plain text, whatever `default_type` says.
+pub fn plain_text(body: Vec<u8>, settings: &Settings, scope: &Scope<'_>) -> Reply {
+    scope.answering(200, HeaderMap::new(), |scope, status| {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, header_value(b"text/plain".to_vec()));
+        finished(status, headers, body, settings, scope)
+    })
+}
+
 fn text_reply(status: u16, body: Vec<u8>, settings: &Settings, scope: &Scope<'_>) -> Reply {
     if matches!(status, 204 | 304) {
         return finished(status, HeaderMap::new(), Vec::new(), settings, scope);

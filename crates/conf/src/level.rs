@@ -275,6 +275,8 @@ pub(crate) struct Level {
     pub(crate) limit_except: Option<(Vec<String>, Box<Level>)>,
     /// `proxy_pass`.
     pub(crate) proxy: Option<ProxyPass>,
+    /// `stub_status`.
+    pub(crate) status: bool,
     /// `proxy_ssl_certificate` and its key, until both are there.
     pub(crate) proxy_pair: (Option<Spanned<PathBuf>>, Option<Spanned<PathBuf>>),
     /// Servers of http, locations of a server or location.

@@ -18,6 +18,15 @@ pub(super) const TABLE: &[Entry] = &[
         location,
     ),
     set(
+        "stub_status",
+        SERVER_LOCATION,
+        (0, 1),
+        "",
+        "",
+        "Answers with the numbers of connections and requests, in nginx's words. A tunnel counts as a connection that is written to.",
+        |b, _| b.level.status = true,
+    ),
+    set(
         "internal",
         LOCATION,
         (0, 0),

@@ -104,7 +104,6 @@ pub(super) const TABLE: &[Entry] = &[
         ALL,
         "Longwire does not copy requests to a second backend yet. Leave this out if it only feeds a test",
     ),
-    refused("stub_status", SERVER_LOCATION, STATUS),
     refused("status", SERVER_LOCATION, STATUS),
     refused("status_zone", SERVER_LOCATION, STATUS),
     refused("api", LOCATION, STATUS),

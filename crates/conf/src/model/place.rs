@@ -134,6 +134,8 @@ pub enum Content {
     Files,
     /// `proxy_pass`.
     Proxy(super::ProxyPass),
+    /// `stub_status`.
+    Status,
 }
 
 /// `limit_except METHOD... { ... }`.
