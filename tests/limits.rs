@@ -110,14 +110,23 @@ fn a_slot_is_free_again_however_its_tunnel_ends() {
 
 /// A tunnel, as soon as there is a slot for it.
 fn open(longwire: &Longwire, backend: &Backend) -> (Conn, Conn) {
-    let mut found = None;
-    until("a slot for one more tunnel", || {
-        let mut client = Conn::knock(longwire.addr(), "");
-        if let Some(mut server) = backend.accept_within(Duration::from_millis(50)) {
+    let (mut client, mut server) = reach(longwire, backend);
+    server.send(switching(KEY, ""));
+    client.expect_tunnel();
+    (client, server)
+}
+
+/// A handshake that has come to the backend, as soon as there is a slot for it.
+fn reach(longwire: &Longwire, backend: &Backend) -> (Conn, Conn) {
+    let (mut waiting, mut found) = (None, None);
+    until("a slot for one more handshake", || {
+        let mut client = waiting.take().unwrap_or_else(|| Conn::knock(longwire.addr(), ""));
+        if let Some(mut server) = backend.accept_within(Duration::from_millis(20)) {
             server.read_head();
-            server.send(switching(KEY, ""));
-            client.expect_tunnel();
             found = Some((client, server));
+        } else if client.read_for(Duration::from_millis(1)).is_empty() {
+            // Neither refused nor there yet.
+            waiting = Some(client);
         }
         found.is_some()
     });
@@ -139,13 +148,9 @@ fn a_slot_is_free_again_when_a_request_or_handshake_ends() {
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     server.read_head();
     drop(client);
-    until("the slot of a client that left is free", || {
-        let mut client = Conn::knock(longwire.addr(), "");
-        let Some(mut server) = backend.accept_within(Duration::from_millis(50)) else { return false };
-        server.read_head();
-        server.send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
-        client.read_answer().0.status() == 401
-    });
+    let (mut client, mut server) = reach(&longwire, &backend);
+    server.send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(client.read_answer().0.status(), 401);
     // One that was refused by the backend.
     let (client, server) = open(&longwire, &backend);
     drop((client, server));
