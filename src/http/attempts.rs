@@ -241,11 +241,13 @@ impl<'a> Tries<'a> {
             },
             Ok(Err(mut error)) => {
                 let unsent = error.take_message().is_some();
-                if reused && !self.outgoing.has_body && (unsent || self.outgoing.method.is_idempotent()) {
+                // An answer that cannot be understood is one: the connection was not gone.
+                let is_parse = error.error().is_parse();
+                let harmless = unsent || self.outgoing.method.is_idempotent();
+                if reused && !self.outgoing.has_body && harmless && !is_parse {
                     x.facts.outcome.tries.pop();
                     return Err(Failure::Stale);
                 }
-                let is_parse = error.error().is_parse();
                 let reason = if is_parse { NextReason::InvalidHeader } else { NextReason::Error };
                 (502, reason, reason_of(&error.into_error()))
             }
