@@ -57,6 +57,8 @@ def of_answer(answer, seen):
             value = value.lower()
         if name == "expires" and (dates := answer.values("date")):
             value = relative(value, dates[0])
+        if name == "set-cookie" and (dates := answer.values("date")):
+            value = re.sub(r"(?<=; expires=)[^;]+", lambda found: relative(found[0], dates[0]), value)
         facts.setdefault(f"header {name}", []).append(value)
     for number, message in enumerate(answer.messages):
         is_echo = number == 0 and message in map(json.dumps, seen)

@@ -2,7 +2,6 @@
 
 from theme import answering, case, each, get, post, ws
 
-WANTED = "ip_hash, hash, least_conn, sticky, proxy_next_upstream"
 HTTP = """
 upstream ip { ip_hash; server BACKEND; server BACKEND2; server BACKEND3; }
 upstream ipw { ip_hash; server BACKEND weight=2; server BACKEND2 down; server BACKEND3; }
@@ -69,14 +68,30 @@ CASES = [
         """,
         *[answering("/codes", status=status, body="x") for status in (500, 502, 503, 504, 404, 429, 403, 400)],
         answering("/off", status=500, body="x"),
-        answering("/off", drop=True),
+        answering("/off", drop=True).but(wanted="a kept connection that was closed counts as a try"),
         answering("/codes", status=500, body="x", method="POST"),
         answering("/non", status=500, body="x", method="POST"),
         answering("/tries", status=500, body="x"),
-        answering("/tries", drop=True),
         answering("/invalid", raw="HTTP/1.1 200 OK\r\nbad header\r\n\r\n"),
-        answering("/codes", drop=True),
-        answering("/codes", drop=True, method="POST"),
+    ),
+    case(
+        "next, of servers that say nothing",
+        """
+        location /off { proxy_next_upstream off; proxy_pass http://fresh1; }
+        location /tries { proxy_next_upstream error; proxy_next_upstream_tries 2; proxy_pass http://fresh2; }
+        location /get { proxy_pass http://fresh3; }
+        location /post { proxy_pass http://fresh4; }
+        location /non { proxy_next_upstream error non_idempotent; proxy_pass http://fresh5; }
+        """,
+        answering("/off", drop=True),
+        answering("/tries", drop=True),
+        answering("/get", drop=True),
+        answering("/post", drop=True, method="POST"),
+        answering("/non", drop=True, method="POST"),
+        # Each has a group of its own, without connections that were kept.
+        http="".join(
+            f"upstream fresh{i} {{ server BACKEND; server BACKEND2; server BACKEND3; }}\n" for i in range(1, 6)
+        ),
     ),
     case(
         "by cookie",

@@ -1,8 +1,7 @@
 """Servers that offer HTTP/2, asked in HTTP/1.1: `http2 on` changes nothing for those who do not ask for it."""
 
-from theme import case, get, raw, ws
+from theme import case, get, ws
 
-WANTED = "http2"
 RITUAL = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
 
 CASES = [
@@ -10,7 +9,8 @@ CASES = [
         "over TLS",
         "server { listen 127.0.0.1:PORT ssl; http2 on; ssl_certificate CERT; ssl_certificate_key KEY; "
         + RITUAL
-        + ' location / { proxy_set_header X-H2 "[$http2]"; proxy_pass http://BACKEND; } }',
+        + ' location / { proxy_set_header X-H2 "[$http2]"; proxy_set_header Upgrade $http_upgrade; '
+        + "proxy_set_header Connection upgrade; proxy_pass http://BACKEND; } }",
         get("/").over_tls(),
         ws("/").over_tls(),
         get("/"),
