@@ -96,6 +96,12 @@ impl<S> End<S> {
         End { stream: Some(stream), rest }
     }
 
+    /// Closes the stream. What waited for it waits no more, and holds nothing back at the other end.
+    fn close(&mut self) {
+        self.stream = None;
+        self.rest = None;
+    }
+
     /// What is there was not written yet.
     fn waits(&self) -> bool {
         self.rest.as_ref().is_some_and(|rest| rest.unflushed || !rest.pending.is_empty())
@@ -204,10 +210,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
     ///
     /// While messages flow nothing but reading and writing is done: no timer is looked at before it is due.
     pub(super) fn turn(&mut self, now: u64, cx: &mut Context<'_>, readable: impl Fn(&S) -> bool) -> bool {
-        if now >= self.due_us {
-            self.tunnel.handle_timeout(Time(now));
-            self.unsettled = true;
-        }
         let mut again = self.unsettled && self.settle(now, cx);
         for _ in 0..ROUNDS {
             let client =
@@ -218,6 +220,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
             if !again {
                 break;
             }
+        }
+        if now >= self.due_us {
+            // Only now: what was here in time counts, though this process may have been asleep.
+            self.tunnel.handle_timeout(Time(now));
+            self.unsettled = true;
+            // An end that is dropped holds back nothing any more.
+            again |= self.settle(now, cx) | self.tunnel.is_ending();
         }
         again
     }
@@ -320,14 +329,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
 
     /// Writes what waits for an end, with frames of our own behind it. True when the end failed.
     fn write(&mut self, to: Side, now: u64, cx: &mut Context<'_>) -> bool {
-        while let Some(frame) = self.tunnel.poll_transmit(to, Time(now), &mut random) {
-            self.ends[to].keep(&frame);
-        }
         let end = &mut self.ends[to];
-        let Some(stream) = end.stream.as_mut() else {
-            end.rest = None;
+        if end.stream.is_none() {
             return false;
-        };
+        }
+        while let Some(frame) = self.tunnel.poll_transmit(to, Time(now), &mut random) {
+            end.keep(&frame);
+        }
+        let Some(stream) = end.stream.as_mut() else { return false };
         let Some(rest) = end.rest.as_mut().filter(|rest| rest.unflushed || !rest.pending.is_empty()) else {
             return false;
         };
@@ -390,7 +399,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         match state {
             SideState::Open => return false,
             SideState::Drop => {
-                end.stream = None;
+                end.close();
                 return false;
             }
             SideState::Finish => {}
@@ -414,7 +423,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         }
         let (ended, more) = if closed { (true, false) } else { discard(stream, cx) };
         if ended {
-            end.stream = None;
+            end.close();
         }
         more
     }
@@ -440,3 +449,6 @@ fn random() -> [u8; 12] {
     let _ = getrandom::fill(&mut bytes);
     bytes
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,3 +11,6 @@ pub use options::shared;
 pub use pump::{Line, Secure, Socket};
 pub use relay::relay;
 pub use table::{About, Entry, Keeper, Live, Place, Row, State, Tunnels};
+
+#[cfg(test)]
+mod speech;

@@ -20,6 +20,7 @@ use super::*;
 use crate::route::facts::Peer as Client;
 use crate::tunnel::About;
 use crate::tunnel::drive::BUFFER;
+use crate::tunnel::speech::{frames, is_our_ping, script};
 use peer::*;
 use stream::Moody;
 
