@@ -261,7 +261,10 @@ impl Live {
 
     fn wish(&self, wish: Wish) {
         let mut command = lock(&self.command);
-        command.wish = Some(wish);
+        // What is to end now does not end more slowly because somebody asks for that as well.
+        if command.wish != Some(Wish::Cut) {
+            command.wish = Some(wish);
+        }
         if let Some(driver) = command.driver.take() {
             driver.wake();
         }

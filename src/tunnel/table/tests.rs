@@ -257,6 +257,16 @@ async fn tasks_are_in_the_table_while_their_entry_lives() {
     assert_eq!(house.tunnels.count(), 0);
 }
 
+/// What is to end now does not end more slowly because somebody asks for that as well.
+#[tokio::test]
+async fn a_close_does_not_take_back_a_cut() {
+    let house = House::new(1);
+    let entry = house.tunnels.enter(house.about(7));
+    house.tunnels.cut_all();
+    house.tunnels.close(7, CloseCode::GOING_AWAY, Cause::Operator).await.unwrap();
+    assert_eq!(entry.live.take_command(Waker::noop()), Some(Wish::Cut));
+}
+
 /// What a list costs: `cargo test --release -- --ignored --nocapture what_a_list_costs`.
 #[tokio::test]
 #[ignore = "measures"]
