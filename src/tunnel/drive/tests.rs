@@ -77,7 +77,7 @@ impl Drive<Played> {
 
 fn options(ping: Option<Ping>) -> Options {
     let (idle_us, write_us, close_us) = (60 * SECOND, [4 * SECOND; 2], 5 * SECOND);
-    Options { ping, idle_us, write_us, close_us, max_message: None, rsv: 0 }
+    Options { ping, idle_us, write_us, close_us, max_message: None, rsv: 0, rate: None }
 }
 
 fn text(from: Side) -> Vec<u8> {

@@ -226,4 +226,12 @@ impl<F: Fd> AsyncWrite for Secure<F> {
 }
 
 #[cfg(test)]
+impl<F: Fd> Secure<F> {
+    /// TLS on a socket on which nothing is under way.
+    pub(super) fn fresh(inner: F, opener: Opener, sealer: Sealer) -> Secure<F> {
+        Secure::assemble(Socket::new(inner), opener, sealer, Waiting::default(), None)
+    }
+}
+
+#[cfg(test)]
 mod tests;

@@ -178,6 +178,9 @@ impl<K: Kernel> Thread<K> {
 }
 
 #[cfg(test)]
+mod simulation;
+
+#[cfg(test)]
 mod tests {
     use super::super::kernel::Epoll;
     use super::*;
