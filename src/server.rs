@@ -171,7 +171,9 @@ async fn encrypt(stream: Stream, site: &Site, service: &Service) -> Result<(Conn
             let chosen = site.index.find(name).server;
             let offer = snapshot.offers.get(chosen).cloned().flatten();
             let offer = offer.or_else(|| snapshot.offers.get(site.default).cloned().flatten());
-            offer.ok_or_else(|| "no certificate for this server".to_owned())
+            let offer = offer.ok_or_else(|| "no certificate for this server".to_owned())?;
+            let http2 = site.http2 || snapshot.config.servers[chosen].http2;
+            Ok(if http2 { tls::with_http2(&offer) } else { offer })
         };
         tls::handshake(stream, choose).await.map(|conn| (conn, false))
     };

@@ -60,6 +60,8 @@ pub struct Binding {
 pub struct Site {
     /// `ssl`.
     pub ssl: bool,
+    /// `http2` of a `listen`.
+    pub http2: bool,
     /// `proxy_protocol`.
     pub proxy_protocol: bool,
     /// The default server, by index.
@@ -235,6 +237,7 @@ fn bindings(servers: &[Server], faults: &mut Vec<Diagnostic>) -> Vec<Arc<Binding
         members: Vec<usize>,
         default: Option<usize>,
         ssl: bool,
+        http2: bool,
         options: Options,
         keepalive: bool,
         proxy_protocol: bool,
@@ -248,6 +251,7 @@ fn bindings(servers: &[Server], faults: &mut Vec<Diagnostic>) -> Vec<Arc<Binding
                     members: Vec::new(),
                     default: None,
                     ssl: false,
+                    http2: false,
                     options: Options { backlog: None, reuseport: false, ipv6only: true },
                     keepalive: false,
                     proxy_protocol: false,
@@ -255,6 +259,7 @@ fn bindings(servers: &[Server], faults: &mut Vec<Diagnostic>) -> Vec<Arc<Binding
                 let listen = &listen.value;
                 entry.members.push(index);
                 entry.ssl |= listen.ssl;
+                entry.http2 |= listen.http2;
                 entry.keepalive |= listen.so_keepalive;
                 entry.proxy_protocol |= listen.proxy_protocol;
                 entry.options.reuseport |= listen.reuseport;
@@ -270,6 +275,7 @@ fn bindings(servers: &[Server], faults: &mut Vec<Diagnostic>) -> Vec<Arc<Binding
         let default = f.default.or(f.members.first().copied()).unwrap_or_default();
         Arc::new(Site {
             ssl: f.ssl,
+            http2: f.http2,
             proxy_protocol: f.proxy_protocol,
             default,
             index: ServerIndex::new(servers, &f.members, default),

@@ -10,9 +10,9 @@ use hyper_util::rt::TokioIo;
 use longwire_conf::model::{Level, Settings};
 
 use super::Service;
-use super::exchange;
 use super::framing::{MAX_HEADERS, Refusal};
 use super::guarded::{Guarded, Limits};
+use super::{exchange, http2};
 use crate::clock::micros;
 use crate::log::Context;
 use crate::route::answer;
@@ -26,7 +26,7 @@ pub async fn serve(
     service: Arc<Service>,
     site: Arc<Site>,
     facts: Arc<ConnectionFacts>,
-    conn: Conn,
+    mut conn: Conn,
     plain_on_tls: bool,
 ) {
     let server = &service.snapshot.config.servers[site.default];
@@ -37,11 +37,29 @@ pub async fn serve(
         send_us: micros(server.settings.send_timeout),
         plain_on_tls,
     };
+    let alpn = facts.tls.as_ref().and_then(|tls| tls.alpn.as_deref());
+    let mut early = Vec::new();
+    let mut is_http2 = alpn == Some("h2");
+    if facts.tls.is_none() && !plain_on_tls && (site.http2 || server.http2) {
+        let beginning = tokio::time::timeout(server.client_header_timeout, http2::begins_so(&mut conn));
+        (early, is_http2) = tokio::select! {
+            begun = beginning => match begun {
+                Ok(Ok(begun)) => begun,
+                _ => return,
+            },
+            () = service.stopped() => return,
+        };
+    }
+    if is_http2 {
+        let _open = service.census.open.clone();
+        return Box::pin(http2::serve(service.clone(), site, facts, conn, early, limits)).await;
+    }
     let settings = server.settings.clone();
     let words = move |refusal: &Refusal| last_words(refusal, &settings);
     let census = &service.census;
     let open = census.open.clone();
-    let (guarded, shared) = Guarded::new(conn, limits, Box::new(words), Arc::downgrade(&census.reading));
+    let (guarded, shared) =
+        Guarded::new(conn, early, limits, Box::new(words), Arc::downgrade(&census.reading));
     let number = AtomicU64::new(0);
     let handler = service_fn(|request| {
         shared.busy.store(true, Relaxed);

@@ -13,7 +13,7 @@ use crate::clock;
 use crate::guard;
 use crate::log::{Context, Pieces, Reader};
 use crate::net::os_text;
-use crate::route::facts::{ConnectionFacts, Course, Facts, Outcome, Peer, Try, TunnelFacts};
+use crate::route::facts::{ConnectionFacts, Course, Facts, Outcome, Peer, Protocol, Try, TunnelFacts};
 use crate::tls::Fault;
 use crate::tunnel::{About, Keeper, Place, Report};
 use crate::upstream::Slot;
@@ -140,7 +140,7 @@ impl Epilogue {
             number: 0,
             method,
             target,
-            minor_version: 1,
+            protocol: Protocol::Http11,
             headers,
             uri: String::new(),
             args: String::new(),

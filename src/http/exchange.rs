@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
 use hyper::upgrade::OnUpgrade;
@@ -14,12 +15,15 @@ use longwire_wire::handshake::is_websocket_upgrade;
 use super::Service;
 use super::body::{self, Progress};
 use super::guarded::Shared;
+use super::gzip::{Gzipped, Sizes};
 use super::handshake::Switch;
+use super::http2;
 use super::journal::Journal;
 use crate::clock::{self, micros};
 use crate::guard::Slot;
 use crate::route::answer::{self, Reply};
-use crate::route::facts::{ConnectionFacts, Course, Facts, Outcome};
+use crate::route::facts::{ConnectionFacts, Course, Facts, Outcome, Protocol};
+use crate::route::gzip::{Compression, judge, mark};
 use crate::route::headers::accepted;
 use crate::route::server::requested_host;
 use crate::route::uri::{Target, text};
@@ -168,15 +172,16 @@ impl Exchange {
     ) -> (Exchange, Option<String>) {
         let upgrade =
             request.extensions().get::<OnUpgrade>().is_some().then(|| hyper::upgrade::on(&mut request));
-        let (parts, incoming) = request.into_parts();
+        let (mut parts, incoming) = request.into_parts();
+        let is_http2 = parts.version == Version::HTTP_2;
         let server = &service.snapshot.config.servers[site.default];
+        let mut fault = is_http2.then(|| http2::plainly(&mut parts)).flatten().map(str::to_owned);
         let values = |name| parts.headers.get_all(name).iter().map(HeaderValue::as_bytes);
         let websocket = is_websocket_upgrade(values(header::UPGRADE), values(header::CONNECTION));
         let sent = shared.next_target().unwrap_or_else(|| parts.uri.to_string().into_bytes());
         let text = text(sent);
-        let mut fault = None;
         let target = Target::parse(&text, server.merge_slashes).unwrap_or_else(|error| {
-            fault = Some(format!("client sent invalid request: {error}"));
+            fault.get_or_insert(format!("client sent invalid request: {error}"));
             Target { path: "/".into(), args: String::new(), host: None }
         });
         let host_header = parts.headers.get(header::HOST).map(HeaderValue::as_bytes);
@@ -193,7 +198,11 @@ impl Exchange {
             number,
             method: parts.method.to_string(),
             target: text,
-            minor_version: u8::from(parts.version != Version::HTTP_10),
+            protocol: match parts.version {
+                Version::HTTP_10 => Protocol::Http10,
+                Version::HTTP_2 => Protocol::Http2,
+                _ => Protocol::Http11,
+            },
             headers: parts.headers,
             uri: target.path,
             args: target.args,
@@ -423,19 +432,40 @@ impl Exchange {
             || self.handshake
             || unread
             || self.service.is_stopping();
-        if last {
+        if last && self.facts.protocol != Protocol::Http2 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         self.shared.idle_us.store(micros(settings.keepalive_timeout), Relaxed);
         self.shared.linger_us.store(micros(settings.lingering_timeout), Relaxed);
         self.shared.send_us.store(micros(settings.send_timeout), Relaxed);
         self.facts.outcome.status = response.status().as_u16();
+        let (response, packed) = self.compressed(response);
         self.facts.outcome.sent = response.headers().clone();
-        let journal = self.journal();
+        let mut journal = self.journal();
+        journal.packed = packed;
         let counted = journal.body_sent();
-        Ok(response.map(|inner| {
-            http_body_util::BodyExt::boxed_unsync(body::Held::new(inner, counted, journal.when_flushed()))
-        }))
+        Ok(response.map(|inner| body::Held::new(inner, counted, journal.when_flushed()).boxed_unsync()))
+    }
+
+    /// Has the answer compressed, where `gzip` says so.
+    fn compressed(&self, response: Response<Body>) -> (Response<Body>, Option<Arc<Sizes>>) {
+        let gzip = self.settings.gzip.clone();
+        let (mut parts, body) = response.into_parts();
+        let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+        let unix_us = self.scope().unix_us();
+        let status = parts.status.as_u16();
+        let compression = judge(&gzip, &self.facts, status, &parts.headers, length, unix_us);
+        mark(&mut parts.headers, compression, &gzip);
+        if compression != Compression::Done {
+            return (Response::from_parts(parts, body), None);
+        }
+        if self.method == "HEAD" {
+            // Its headers are those of the answer to GET, and hyper would say the length of this body.
+            return (Response::from_parts(parts, body::empty()), None);
+        }
+        let sizes = Arc::<Sizes>::default();
+        let body = Gzipped::new(body, gzip.level, sizes.clone()).boxed_unsync();
+        (Response::from_parts(parts, body), Some(sizes))
     }
 
     /// What will become the access log's line.

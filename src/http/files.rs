@@ -14,6 +14,7 @@ use super::disk::{FileBody, Piece, metadata, open};
 use super::exchange::{Exchange, Jump, Step, response};
 use crate::route::answer::{self, Reply};
 use crate::route::files::{self, Part, Version, content_type, file_path, http_date};
+use crate::route::gzip::{Compression, judge};
 use crate::route::uri::{bytes, escape_uri, text};
 
 /// An error of the system as nginx writes it: `(2: No such file or directory)`.
@@ -236,6 +237,13 @@ async fn answer(x: &mut Exchange, file: File, about: &Metadata) -> Step {
         false => files::part(&x.facts.headers, version, &settings),
         true => Part::Whole,
     };
+    let part = match part {
+        // What is compressed has no parts, as in nginx.
+        Part::Ranges(_) | Part::Unsatisfiable if is_compressed(x, &headers, &kind, version.length) => {
+            Part::Whole
+        }
+        part => part,
+    };
     let status = x.facts.outcome.forced.unwrap_or(200);
     let whole = || VecDeque::from([Piece::File(0..version.length)]);
     let (status, pieces) = match part {
@@ -259,6 +267,13 @@ async fn answer(x: &mut Exchange, file: File, about: &Metadata) -> Step {
     };
     let reply = answer::finished(status, headers, Vec::new(), &settings, &x.scope());
     send(x, reply, file, pieces).await
+}
+
+fn is_compressed(x: &Exchange, headers: &HeaderMap, kind: &HeaderValue, length: u64) -> bool {
+    let mut headers = headers.clone();
+    headers.insert(header::CONTENT_TYPE, kind.clone());
+    let now = x.scope().unix_us();
+    judge(&x.settings.gzip, &x.facts, 200, &headers, Some(length), now) == Compression::Done
 }
 
 async fn send(x: &Exchange, reply: Reply, file: File, pieces: VecDeque<Piece>) -> Step {

@@ -57,6 +57,26 @@ pub(super) type Words = Box<dyn Fn(&Refusal) -> Vec<u8> + Send>;
 pub(super) type AtFlush = Box<dyn FnOnce() + Send>;
 
 impl Shared {
+    /// What is told of a fresh connection, or of one stream of HTTP/2.
+    pub(super) fn new(limits: &Limits) -> Arc<Shared> {
+        Arc::new(Shared {
+            busy: AtomicBool::new(false),
+            idle_since_us: AtomicU64::new(clock::now_us()),
+            // The first head has to come as promptly as the rest of it.
+            idle_us: AtomicU64::new(limits.header_us),
+            linger_us: AtomicU64::new(limits.linger_us),
+            send_us: AtomicU64::new(limits.send_us),
+            stalled: AtomicBool::new(false),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            refusal: OnceLock::new(),
+            plain_on_tls: limits.plain_on_tls,
+            targets: Mutex::default(),
+            at_flush: Mutex::default(),
+            switch: Mutex::default(),
+        })
+    }
+
     /// The target of the next request to be served, as it was sent.
     pub(super) fn next_target(&self) -> Option<Vec<u8>> {
         self.targets.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
@@ -108,6 +128,8 @@ pub(super) struct Limits {
 /// The connection.
 pub(super) struct Guarded<T> {
     io: T,
+    /// Read before, and not looked at yet.
+    early: Vec<u8>,
     framing: Framing,
     shared: Arc<Shared>,
     header_us: u64,
@@ -133,30 +155,23 @@ struct Linger {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
     /// Guards a fresh connection. `words` makes the answer to a refused head.
-    pub(super) fn new(io: T, limits: Limits, words: Words, reading: Weak<()>) -> (Guarded<T>, Arc<Shared>) {
-        let now = clock::now_us();
-        let shared = Arc::new(Shared {
-            busy: AtomicBool::new(false),
-            idle_since_us: AtomicU64::new(now),
-            // The first head has to come as promptly as the rest of it.
-            idle_us: AtomicU64::new(limits.header_us),
-            linger_us: AtomicU64::new(limits.linger_us),
-            send_us: AtomicU64::new(limits.send_us),
-            stalled: AtomicBool::new(false),
-            received: AtomicU64::new(0),
-            sent: AtomicU64::new(0),
-            refusal: OnceLock::new(),
-            plain_on_tls: limits.plain_on_tls,
-            targets: Mutex::default(),
-            at_flush: Mutex::default(),
-            switch: Mutex::default(),
-        });
+    ///
+    /// `early`: what was read of it before. `reading` counts those that have sent a part of a head.
+    pub(super) fn new(
+        io: T,
+        early: Vec<u8>,
+        limits: Limits,
+        words: Words,
+        reading: Weak<()>,
+    ) -> (Guarded<T>, Arc<Shared>) {
+        let shared = Shared::new(&limits);
         let guarded = Guarded {
             io,
+            early,
             framing: Framing::new(limits.max_head),
             shared: shared.clone(),
             header_us: limits.header_us,
-            head_since_us: now,
+            head_since_us: clock::now_us(),
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             stall: None,
             words,
@@ -271,6 +286,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
     }
 }
 
+/// Reads what is there already, else from the connection.
+pub(super) fn poll_read_with<T: AsyncRead + Unpin>(
+    early: &mut Vec<u8>,
+    io: &mut T,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    if early.is_empty() {
+        return Pin::new(io).poll_read(cx, buf);
+    }
+    let count = early.len().min(buf.remaining());
+    buf.put_slice(&early[..count]);
+    early.drain(..count);
+    Poll::Ready(Ok(()))
+}
+
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
@@ -289,7 +320,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        match Pin::new(&mut this.io).poll_read(cx, buf) {
+        match poll_read_with(&mut this.early, &mut this.io, cx, buf) {
             Poll::Ready(Ok(())) => {
                 let bytes = &mut buf.filled_mut()[before..];
                 this.shared.received.fetch_add(bytes.len() as u64, Relaxed);

@@ -20,6 +20,7 @@ use super::exchange::{Exchange, Step};
 use super::guarded::Guarded;
 use super::journal::Journal;
 use crate::clock::{self, micros};
+use crate::route::facts::Protocol;
 use crate::route::redirect::client_headers;
 use crate::tls::Conn;
 use crate::tunnel::{Ends, Keeper, Line, Place, Secure, Socket, relay, shared};
@@ -54,7 +55,8 @@ pub(super) fn refuse(x: &mut Exchange) -> Option<Step> {
         x.blame("client", format_args!("the request has a body"));
         return Some(Step::Status(400, None));
     }
-    let fault = check_request(&x.facts.method, x.facts.minor_version, lookup(&x.facts.headers)).err()?;
+    let minor_version = u8::from(x.facts.protocol != Protocol::Http10);
+    let fault = check_request(&x.facts.method, minor_version, lookup(&x.facts.headers)).err()?;
     x.blame("client", format_args!("{fault}"));
     let RequestFault::Version(_) = fault else { return Some(Step::Status(400, None)) };
     let step = x.page(426, None);

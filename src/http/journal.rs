@@ -8,6 +8,7 @@ use longwire_conf::model::{Level, Settings};
 use super::Service;
 use super::body::Progress;
 use super::guarded::Shared;
+use super::gzip::Sizes;
 use crate::clock;
 use crate::guard::Slot;
 use crate::route::facts::Facts;
@@ -27,6 +28,8 @@ pub(super) struct Journal {
     pub(super) slots: Vec<Slot>,
     /// Counts it as a request in work.
     _working: Arc<()>,
+    /// What compressing did to the body.
+    pub(super) packed: Option<Arc<Sizes>>,
 }
 
 impl Journal {
@@ -50,6 +53,7 @@ impl Journal {
             body_sent: Arc::default(),
             slots: Vec::new(),
             _working: Arc::default(),
+            packed: None,
         }
     }
 
@@ -95,6 +99,8 @@ impl Journal {
             outcome.body_bytes_sent = self.body_sent.load(Relaxed);
             self.tell_of_answer();
         }
+        self.facts.outcome.gzip =
+            self.packed.as_ref().map(|sizes| [&sizes.before, &sizes.after].map(|count| count.load(Relaxed)));
         self.facts.request_length += self.request.bytes.load(Relaxed);
         let snapshot = &self.service.snapshot;
         let scope = snapshot.scope(&self.facts);

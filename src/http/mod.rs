@@ -1,4 +1,4 @@
-//! HTTP/1.1 with clients by hyper: ordinary requests, and the opening handshake of WebSockets on both sides.
+//! HTTP/1.1 and HTTP/2 with clients by hyper: ordinary requests, and the opening handshake of WebSockets on both sides.
 
 mod access;
 mod attempts;
@@ -10,10 +10,13 @@ mod disk;
 mod epilogue;
 mod exchange;
 mod files;
+mod frames;
 mod framing;
 mod guard;
 mod guarded;
+mod gzip;
 mod handshake;
+mod http2;
 mod journal;
 mod limits;
 mod phases;

@@ -51,6 +51,17 @@ pub struct TlsFacts {
     pub resumed: bool,
 }
 
+/// A version of HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    /// HTTP/1.0.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+    /// HTTP/2.
+    Http2,
+}
+
 /// What is known of a request.
 #[derive(Debug, Clone)]
 pub struct Facts {
@@ -62,8 +73,8 @@ pub struct Facts {
     pub method: String,
     /// Target of the request line as sent (`$request_uri`).
     pub target: String,
-    /// `1` for HTTP/1.1, `0` for HTTP/1.0.
-    pub minor_version: u8,
+    /// Version of HTTP that it came in.
+    pub protocol: Protocol,
     /// Request headers.
     pub headers: HeaderMap,
     /// The normalised path (`$uri`) as [`uri::text`](super::uri::text); internal redirects change it.
@@ -142,6 +153,8 @@ pub struct Outcome {
     pub limit_req: Option<Limited>,
     /// What `limit_conn` made of it.
     pub limit_conn: Option<Limited>,
+    /// Bytes of its body before and after `gzip`.
+    pub gzip: Option<[u64; 2]>,
     /// What a tunnel did, once it has ended.
     pub tunnel: Option<TunnelFacts>,
 }

@@ -6,15 +6,16 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 use longwire_conf::model::{
-    Alias, Content, Expires, Expiry, IfModifiedSince, Location, Map, Matcher, NextUpstream, ProxyPass,
-    ProxyRedirect, ProxySsl, ProxyTarget, Return, Root, Rule, Satisfy, Server, ServerName, Settings, Tls,
+    Alias, Content, Expires, Expiry, Gzip, GzipProxied, IfModifiedSince, Location, Map, Matcher,
+    NextUpstream, ProxyPass, ProxyRedirect, ProxySsl, ProxyTarget, Return, Root, Rule, Satisfy, Server,
+    ServerName, Settings, Tls,
 };
 use longwire_conf::pattern::Pattern;
 use longwire_conf::source::Span;
 use longwire_conf::template::{Known, Part, Template, Variable};
 use regex::Regex;
 
-use super::facts::{ConnectionFacts, Course, Facts, Outcome, Peer};
+use super::facts::{ConnectionFacts, Course, Facts, Outcome, Peer, Protocol};
 use super::variables::{Machine, Maps, Scope};
 
 /// A template: `$name` and `${name}` are variables; `$m0` is a map, other unknown names are captures.
@@ -92,7 +93,7 @@ pub(crate) fn facts(target: &str) -> Facts {
         number: 3,
         method: "GET".to_owned(),
         target: target.to_owned(),
-        minor_version: 1,
+        protocol: Protocol::Http11,
         headers: headers(&[("host", "Example.com:8080")]),
         uri: parsed.path,
         args: parsed.args,
@@ -179,6 +180,16 @@ pub(crate) fn settings() -> Settings {
         satisfy: Satisfy::All,
         auth_request: None,
         auth_request_set: Arc::default(),
+        gzip: Arc::new(Gzip {
+            on: false,
+            types: ["text/html".to_owned()].into(),
+            min_length: 20,
+            level: 1,
+            vary: false,
+            proxied: GzipProxied::default(),
+            disable: Arc::default(),
+            http10: false,
+        }),
         websocket_ping: None,
         websocket_max_message: None,
         websocket_close_timeout: minute,
@@ -198,6 +209,8 @@ pub(crate) fn server(names: Vec<ServerName>) -> Server {
         underscores_in_headers: false,
         ignore_invalid_headers: true,
         merge_slashes: true,
+        http2: false,
+        http2_max_concurrent_streams: 128,
         span: Span::default(),
     }
 }

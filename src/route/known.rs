@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use longwire_conf::template::Known;
 
 use super::calendar::Moment;
-use super::facts::{ConnectionFacts, Facts, Peer, TlsFacts, Try, TunnelFacts};
+use super::facts::{ConnectionFacts, Facts, Peer, Protocol, TlsFacts, Try, TunnelFacts};
 use super::fields::{header, remote_user};
 use super::files::{file_path, folder};
+use super::gzip::ratio;
 use super::uri::{bytes, unparsed};
 use super::variables::Scope;
 
@@ -33,6 +34,11 @@ impl<'a> Scope<'a> {
             Known::RequestTime => plain(seconds(self.elapsed_us())),
             Known::RequestCompletion => borrowed(if facts.outcome.completed { "OK" } else { "" }),
             Known::ServerProtocol => borrowed(protocol(facts)),
+            Known::Http2 => match (facts.protocol, &connection.tls) {
+                (Protocol::Http2, Some(_)) => borrowed("h2"),
+                (Protocol::Http2, None) => borrowed("h2c"),
+                _ => None,
+            },
             Known::Scheme => borrowed(self.scheme()),
             Known::Https => borrowed(if connection.tls.is_some() { "on" } else { "" }),
             Known::ContentLength => header(&facts.headers, "content_length"),
@@ -65,6 +71,7 @@ impl<'a> Scope<'a> {
             Known::Status => plain(format_args!("{:03}", facts.outcome.status)),
             Known::BytesSent => plain(facts.outcome.bytes_sent),
             Known::BodyBytesSent => plain(facts.outcome.body_bytes_sent),
+            Known::GzipRatio => facts.outcome.gzip.and_then(|[before, after]| plain(ratio(before, after))),
             Known::Hostname => borrowed(&self.machine.hostname),
             Known::Pid => plain(self.machine.pid),
             Known::NginxVersion => borrowed(NGINX_VERSION),
@@ -118,7 +125,8 @@ impl<'a> Scope<'a> {
         self.now_us() - self.facts.started_us
     }
 
-    pub(super) fn unix_us(&self) -> u64 {
+    /// Now, microseconds since 1970.
+    pub fn unix_us(&self) -> u64 {
         self.facts.started_unix_us.saturating_add(self.elapsed_us())
     }
 
@@ -162,7 +170,11 @@ pub fn request_line(facts: &Facts) -> String {
 }
 
 fn protocol(facts: &Facts) -> &'static str {
-    if facts.minor_version == 0 { "HTTP/1.0" } else { "HTTP/1.1" }
+    match facts.protocol {
+        Protocol::Http10 => "HTTP/1.0",
+        Protocol::Http11 => "HTTP/1.1",
+        Protocol::Http2 => "HTTP/2.0",
+    }
 }
 
 fn plain<'a>(value: impl ToString) -> Option<Cow<'a, [u8]>> {
@@ -255,6 +267,7 @@ mod tests {
         facts.outcome.bytes_sent = 300;
         facts.outcome.body_bytes_sent = 200;
         facts.outcome.completed = true;
+        facts.outcome.gzip = Some([314, 100]);
         facts.outcome.sent = headers(&[("x-sent", "s")]);
         facts.outcome.upstream = headers(&[("x-up", "u"), ("set-cookie", "c=1; Path=/")]);
         let failed = Try { address: "10.0.0.1:80".to_owned(), status: 502, ..Try::default() };
@@ -298,6 +311,8 @@ mod tests {
         ("document_root", None, None),
         ("document_uri", Some("/a b"), Some("/")),
         ("host", Some("example.com"), Some("example.com")),
+        ("gzip_ratio", Some("3.14"), None),
+        ("http2", None, None),
         ("hostname", Some("machine"), Some("machine")),
         ("https", Some("on"), Some("")),
         ("msec", Some("1795407171.003"), Some("1795407171.003")),

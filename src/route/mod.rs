@@ -7,6 +7,7 @@ mod expires;
 pub mod facts;
 pub mod fields;
 pub mod files;
+pub mod gzip;
 pub mod headers;
 mod known;
 pub mod location;

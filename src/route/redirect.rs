@@ -67,6 +67,11 @@ pub fn client_headers(
         }
         *value = header_value([lead, &changed].concat());
     }
+    if status == 204 {
+        for name in [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::LAST_MODIFIED] {
+            headers.remove(name);
+        }
+    }
     if !passed("server") {
         add_server(&mut headers, settings);
     }

@@ -43,6 +43,13 @@ pub fn offer(tls: &Tls, certificates: Vec<Arc<CertifiedKey>>) -> Result<Offer, S
     Ok(Arc::new(config))
 }
 
+/// The same with HTTP/2 before HTTP/1.1.
+pub fn with_http2(offer: &Offer) -> Offer {
+    let mut config = ServerConfig::clone(offer);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Arc::new(config)
+}
+
 /// Performs a handshake as a server. `choose` gives the offer for the name that SNI tells, in lower case, or empty.
 pub async fn handshake(
     stream: Stream,

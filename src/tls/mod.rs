@@ -14,7 +14,7 @@ mod secrets;
 mod stream;
 mod tap;
 
-pub use accept::{Offer, handshake, offer, rejecting_offer};
+pub use accept::{Offer, handshake, offer, rejecting_offer, with_http2};
 pub use certificate::{CertificateError, load, self_signed};
 pub use cipher::cool;
 pub use connect::{Connector, connector};

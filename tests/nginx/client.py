@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import gzip
 import ssl
 
 from backend import frame, read_frame
@@ -45,6 +46,8 @@ def insecure(alpn=None):
 
 async def ask(port, request):
     """Sends a request and gives its answers, as many as it asks for."""
+    if request.http2:
+        return [await by_curl(port, request)]
     tls = insecure() if request.tls else None
     try:
         reader, writer = await asyncio.wait_for(
@@ -67,6 +70,37 @@ async def ask(port, request):
     finally:
         writer.close()
     return answers
+
+
+async def by_curl(port, request):
+    """The same request over HTTP/2."""
+    head, _, body = request.bytes.decode("latin-1").partition("\r\n\r\n")
+    method, target, _ = head.split("\r\n")[0].split(" ")
+    host = next(line[6:] for line in head.split("\r\n") if line.lower().startswith("host: "))
+    command = ["curl", "-sS", "-i", "--noproxy", "*", "-k", "-m", str(int(PATIENCE)), "--path-as-is", "-A", "", "-H", "Accept:"]
+    command += ["--http2" if request.tls else "--http2-prior-knowledge", "--connect-to", f"::{request.address}:{port}"]
+    command += ["--head"] if method == "HEAD" else ["-X", method]
+    for line in head.split("\r\n")[1:]:
+        if not line.lower().startswith(("host:", "content-length:")):
+            command += ["-H", line]
+    if body:
+        command += ["-H", "Content-Type:", "--data-binary", "@-"]
+    scheme = "https" if request.tls else "http"
+    curl = await asyncio.create_subprocess_exec(
+        *command,
+        f"{scheme}://{host}{target}",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, said = await curl.communicate(body.encode("latin-1"))
+    if curl.returncode:
+        return Answer(end=f"curl ends with {curl.returncode}: {said.decode(errors='replace').strip()}")
+    head, _, body = out.partition(b"\r\n\r\n")
+    lines = head.decode("latin-1").split("\r\n")
+    version, status, *reason = lines[0].split(" ", 2)
+    headers = [tuple(part.strip() for part in line.split(":", 1)) for line in lines[1:]]
+    return unpacked(Answer(int(status), "".join(reason), version, headers, body, bodiless=method == "HEAD"))
 
 
 async def _talk(reader, writer, request, answers):
@@ -162,4 +196,11 @@ async def read_answer(reader, method):
     else:
         answer.body = await reader.read(-1)
         answer.end = "closed"
+    return unpacked(answer)
+
+
+def unpacked(answer):
+    """The same with the body as it was before it was compressed: two programs need not pack it alike."""
+    if answer.values("content-encoding") == ["gzip"] and not answer.bodiless:
+        answer.body = gzip.decompress(answer.body)
     return answer

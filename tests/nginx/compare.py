@@ -32,6 +32,8 @@ def told(request, answers, seen):
 
 def of_answer(answer, seen):
     facts = {"status": answer.status, "reason": answer.reason, "end": answer.end}
+    if answer.version == "HTTP/2":
+        facts["version"] = answer.version
     if answer.interim:
         facts["interim"] = answer.interim
     body = answer.body

@@ -28,6 +28,8 @@ class Request:
     methods: list
     later: bytes = b""
     tls: bool = False
+    # By curl: over TLS where `tls` is set, else at once.
+    http2: bool = False
     sni: str = "example.test"
     address: str = "127.0.0.1"
     port: str = "PORT"
@@ -53,6 +55,9 @@ class Request:
 
     def over_tls(self, sni="example.test"):
         return dataclasses.replace(self, tls=True, sni=sni)
+
+    def over_http2(self, **changes):
+        return dataclasses.replace(self, http2=True, **changes)
 
     @property
     def has_body(self):

@@ -11,10 +11,11 @@ use std::time::Duration;
 use crate::model::Level as LogLevel;
 use crate::model::{
     AccessLog, AccessRule, AddHeader, Alias, At, AuthRequest, Certificate, Condition, ErrorLog, ErrorPage,
-    Expires, Expiry, Guard, HealthCheck, IfModifiedSince, LimitConn, LimitReq, Listen, Matcher, MessageRate,
-    NextUpstream, Origins, Ping, Protocols, ProxyPass, ProxyRedirect, ProxySsl, RealIpHeader, Resolver, Root,
-    Rule, Satisfy, ServerName, Settings, Source, Spanned, TryFiles, Types,
+    Expires, Expiry, Guard, Gzip, GzipProxied, HealthCheck, IfModifiedSince, LimitConn, LimitReq, Listen,
+    Matcher, MessageRate, NextUpstream, Origins, Ping, Protocols, ProxyPass, ProxyRedirect, ProxySsl,
+    RealIpHeader, Resolver, Root, Rule, Satisfy, ServerName, Settings, Source, Spanned, TryFiles, Types,
 };
+use crate::pattern::Pattern;
 use crate::source::Span;
 use crate::template::Template;
 
@@ -120,6 +121,7 @@ inherited! {
         inside {
             proxy_ssl: ProxySslLayer,
             guard: GuardLayer,
+            gzip: GzipLayer,
         }
     }
 }
@@ -153,6 +155,25 @@ inherited! {
 }
 
 inherited! {
+    /// `gzip` and its like.
+    GzipLayer => Gzip {
+        values {
+            on: bool = false,
+            min_length: u64 = 20,
+            level: u32 = 1,
+            vary: bool = false,
+            proxied: GzipProxied = GzipProxied::default(),
+            http10: bool = false,
+        }
+        lists {
+            types: String = vec!["text/html".to_owned()],
+            disable: Pattern = Vec::new(),
+        }
+        inside {}
+    }
+}
+
+inherited! {
     /// `proxy_ssl_*`.
     ProxySslLayer => ProxySsl {
         values {
@@ -176,6 +197,8 @@ pub(crate) struct Head {
     pub(crate) underscores_in_headers: bool,
     pub(crate) ignore_invalid_headers: bool,
     pub(crate) merge_slashes: bool,
+    pub(crate) http2: bool,
+    pub(crate) http2_max_concurrent_streams: u32,
 }
 
 inherited! {
@@ -187,6 +210,8 @@ inherited! {
             underscores_in_headers: bool = false,
             ignore_invalid_headers: bool = true,
             merge_slashes: bool = true,
+            http2: bool = false,
+            http2_max_concurrent_streams: u32 = 128,
         }
         lists {}
         inside {}

@@ -5,6 +5,7 @@
 
 mod choice;
 mod guard;
+mod gzip;
 mod place;
 mod upstream;
 
@@ -27,6 +28,7 @@ pub use guard::{
     AccessRule, ConnZone, Guard, LimitConn, LimitReq, MessageRate, Origin, OriginPort, Origins, RealIpHeader,
     ReqZone, Source,
 };
+pub use gzip::{Gzip, GzipProxied};
 
 /// A value with the place it was written at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,6 +195,10 @@ pub struct Server {
     pub ignore_invalid_headers: bool,
     /// `merge_slashes` (on).
     pub merge_slashes: bool,
+    /// `http2` (off).
+    pub http2: bool,
+    /// `http2_max_concurrent_streams` (128).
+    pub http2_max_concurrent_streams: u32,
     /// Where the block stands.
     pub span: Span,
 }
@@ -204,6 +210,8 @@ pub struct Listen {
     pub address: Address,
     /// `ssl`.
     pub ssl: bool,
+    /// `http2`: for every server of the address.
+    pub http2: bool,
     /// `default_server` (or the old `default`).
     pub default_server: bool,
     /// `reuseport`.
@@ -458,6 +466,8 @@ pub struct Settings {
     pub auth_request: Option<AuthRequest>,
     /// `auth_request_set`.
     pub auth_request_set: Arc<[(String, Template)]>,
+    /// `gzip` and its like.
+    pub gzip: Arc<Gzip>,
     /// `websocket_ping` (30s timeout=10s); `None` is off.
     pub websocket_ping: Option<Ping>,
     /// `websocket_max_message`; `None` is off.

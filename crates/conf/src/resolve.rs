@@ -171,6 +171,7 @@ fn server(b: &mut Builder<'_>, level: Level, outer: &Settings, head: &Head, ssl:
     let any = Listen {
         address: Address::Ip(std::net::Ipv4Addr::UNSPECIFIED.into(), 80),
         ssl: false,
+        http2: false,
         default_server: false,
         reuseport: false,
         backlog: None,
@@ -196,6 +197,8 @@ fn server(b: &mut Builder<'_>, level: Level, outer: &Settings, head: &Head, ssl:
         underscores_in_headers: head.underscores_in_headers,
         ignore_invalid_headers: head.ignore_invalid_headers,
         merge_slashes: head.merge_slashes,
+        http2: head.http2,
+        http2_max_concurrent_streams: head.http2_max_concurrent_streams,
         span: level.span,
     }
 }

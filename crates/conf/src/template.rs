@@ -49,8 +49,6 @@ pub enum Variable {
 
 /// Variables of nginx that are always empty here, with the reason.
 pub const EMPTY: &[(&str, &str)] = &[
-    ("gzip_ratio", "answers are not compressed"),
-    ("http2", "requests over HTTP/2 are not served yet"),
     ("http3", "HTTP/3 is not served"),
     ("limit_rate", "rates are not limited"),
     ("realpath_root", "files are not served"),
@@ -225,8 +223,12 @@ known! {
     DocumentUri = "document_uri",
     /// Host of the request line, else of the `Host` header without port in lower case, else the server's name.
     Host = "host",
+    /// By how much `gzip` made the answer smaller, as in `3.14`.
+    GzipRatio = "gzip_ratio",
     /// Name of this machine.
     Hostname = "hostname",
+    /// `h2` in a request over HTTP/2 with TLS, `h2c` in one without; else empty.
+    Http2 = "http2",
     /// `on` over TLS, else empty.
     Https = "https",
     /// Current time in seconds, with milliseconds.
@@ -283,7 +285,7 @@ known! {
     ServerName = "server_name",
     /// Port that accepted the request.
     ServerPort = "server_port",
-    /// `HTTP/1.0` or `HTTP/1.1`.
+    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`.
     ServerProtocol = "server_protocol",
     /// Status of the answer.
     Status = "status",

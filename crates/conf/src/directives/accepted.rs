@@ -6,10 +6,11 @@ const PROCESSES: &str = "Longwire is one process with threads";
 const EVENT: &str = "connections are processed by the system's best method, all at once";
 const GROWS: &str = "tables grow as needed";
 const BUFFERS: &str = "buffers are as long as needed";
-const GZIP: &str = "answers are passed on as the backend made them, which costs only bandwidth";
+const GZIP: &str =
+    "answers are compressed by \"gzip\" alone; packed files and other encodings only save bandwidth";
 const BODY: &str = "request bodies are streamed, not stored";
 const HTTP3: &str = "HTTP/3 is not served, clients use TCP instead";
-const HTTP2: &str = "requests over HTTP/2 are not served yet, clients use HTTP/1.1 instead";
+const HTTP2: &str = "HTTP/2 has its own measures here: frames and windows are as long as is useful, keepalive_timeout, keepalive_requests, client_header_timeout and large_client_header_buffers hold for it, and nothing is pushed";
 const LINGER: &str = "connections are always closed so that the last answer arrives";
 const SUB: &str = "nothing answers by subrequests";
 
@@ -74,17 +75,9 @@ pub(super) const TABLE: &[Entry] = &[
     accepted("charset", ALL_IF, "answers are passed on with the charset that the backend says"),
     accepted("charset_types", ALL, "answers are passed on with the charset that the backend says"),
     accepted("override_charset", ALL_IF, "answers are passed on with the charset that the backend says"),
-    accepted("gzip", ALL_IF, GZIP),
-    accepted("gzip_types", ALL, GZIP),
-    accepted("gzip_vary", ALL, GZIP),
-    accepted("gzip_proxied", ALL, GZIP),
-    accepted("gzip_comp_level", ALL, GZIP),
-    accepted("gzip_min_length", ALL, GZIP),
-    accepted("gzip_disable", ALL, GZIP),
-    accepted("gzip_http_version", ALL, GZIP),
-    accepted("gzip_buffers", ALL, GZIP),
+    accepted("gzip_buffers", ALL, BUFFERS),
     accepted("gzip_static", ALL, GZIP),
-    accepted("gunzip_buffers", ALL, GZIP),
+    accepted("gunzip_buffers", ALL, BUFFERS),
     accepted("brotli", ALL, GZIP),
     accepted("brotli_*", ALL, GZIP),
     accepted("zstd", ALL, GZIP),

@@ -7,6 +7,7 @@ mod core;
 mod files;
 mod geo;
 mod guard;
+mod gzip;
 mod health;
 mod http;
 mod limits;
@@ -212,6 +213,7 @@ pub(crate) const MODULES: &[(&str, &[Entry])] = &[
     ("location", location::TABLE),
     ("Rewriting", rewrite::TABLE),
     ("Files", files::TABLE),
+    ("Compression", gzip::TABLE),
     ("Access", access::TABLE),
     ("Addresses and passwords", guard::TABLE),
     ("Limits", limits::TABLE),

@@ -28,9 +28,9 @@ pub(super) const TABLE: &[Entry] = &[
         "listen",
         SERVER,
         (1, ANY),
-        "ADDRESS[:PORT] | PORT | unix:PATH [ssl] [default_server] [reuseport] [backlog=N] [ipv6only=on|off] [so_keepalive=...] [proxy_protocol]",
+        "ADDRESS[:PORT] | PORT | unix:PATH [ssl] [default_server] [reuseport] [backlog=N] [ipv6only=on|off] [so_keepalive=...] [proxy_protocol] [http2]",
         "*:80",
-        "Where connections are accepted. `http2` and `quic` are accepted, but such requests are not served yet; clients use HTTP/1.1 instead. With `ssl` but no certificate a self-signed one is made. With `proxy_protocol` each connection has to begin with a header of the PROXY protocol, version 1 or 2, that tells who the client is (`$proxy_protocol_addr`).",
+        "Where connections are accepted. `http2`, the old way to write `http2 on`, holds for every server of the address. `quic` is accepted, but HTTP/3 is not served; clients use TCP instead. With `ssl` but no certificate a self-signed one is made. With `proxy_protocol` each connection has to begin with a header of the PROXY protocol, version 1 or 2, that tells who the client is (`$proxy_protocol_addr`).",
         listen,
     ),
     add(
@@ -48,16 +48,22 @@ pub(super) const TABLE: &[Entry] = &[
         (1, 1),
         "on | off",
         "off",
-        "Accepted: requests over HTTP/2 are not served yet, and clients use HTTP/1.1 instead.",
+        "Whether clients may use HTTP/2 beside HTTP/1.1: over TLS where both agree on it (ALPN), without TLS where the connection begins with HTTP/2. A WebSocket comes over a connection of HTTP/1.1 of its own, which browsers open by themselves; WebSockets within HTTP/2 (RFC 8441) are not there yet. Header fields may have `large_client_header_buffers` bytes in all, counted as HPACK counts them; a request with more gets 431.",
+        |b, d| b.level.head.http2 = b.flag(d),
+    ),
+    set(
+        "http2_max_concurrent_streams",
+        HTTP_SERVER,
+        (1, 1),
+        "NUMBER",
+        "128",
+        "Requests that a connection of HTTP/2 may have in work at once. That of the default server counts, as streams begin before a server is known.",
         |b, d| {
-            if b.flag(d) == Some(true) {
-                b.without_effect("http2", d.span, HTTP2);
-            }
+            b.level.head.http2_max_concurrent_streams =
+                b.number(d).map(|number| number.try_into().unwrap_or(u32::MAX));
         },
     ),
 ];
-
-const HTTP2: &str = "requests over HTTP/2 are not served yet, clients use HTTP/1.1 instead";
 
 fn listen(b: &mut Builder<'_>, d: &Directive) {
     let word = &d.args[0];
@@ -72,6 +78,7 @@ fn listen(b: &mut Builder<'_>, d: &Directive) {
     let mut listen = Listen {
         address,
         ssl: false,
+        http2: false,
         default_server: false,
         reuseport: false,
         backlog: None,
@@ -147,16 +154,13 @@ fn parameter(b: &mut Builder<'_>, listen: &mut Listen, word: &Word) -> bool {
         ("ipv6only", value) => flag(value).map(|on| listen.ipv6only = on),
         ("so_keepalive", Some("off")) => Some(()),
         ("so_keepalive", Some(_)) => turn_on(&mut listen.so_keepalive),
-        ("http2", None) => {
-            b.without_effect("listen ... http2", word.span, HTTP2);
-            Some(())
-        }
+        ("http2", None) => turn_on(&mut listen.http2),
         ("proxy_protocol", None) => turn_on(&mut listen.proxy_protocol),
         _ => None,
     };
     if done.is_none() {
         let message = format!("invalid parameter \"{}\"", word.value);
-        let help = "parameters are ssl, default_server, reuseport, backlog=N, ipv6only=on|off, so_keepalive=on|off and proxy_protocol";
+        let help = "parameters are ssl, default_server, reuseport, backlog=N, ipv6only=on|off, so_keepalive=on|off, proxy_protocol and http2";
         b.report(Diagnostic::error(word.span, message).help(help));
     }
     done.is_some()

@@ -18,15 +18,10 @@ enum Kind {
     Words(&'static [&'static str]),
 }
 
-const PROXIED: &[&str] =
-    &["off", "expired", "no-cache", "no-store", "private", "no_last_modified", "no_etag", "auth", "any"];
-
 fn kind(name: &str) -> Option<Kind> {
     Some(match name {
         "sendfile"
         | "tcp_nopush"
-        | "gzip"
-        | "gzip_vary"
         | "proxy_buffering"
         | "proxy_request_buffering"
         | "multi_accept"
@@ -58,7 +53,6 @@ fn kind(name: &str) -> Option<Kind> {
         | "map_hash_bucket_size"
         | "proxy_headers_hash_max_size"
         | "proxy_headers_hash_bucket_size"
-        | "gzip_comp_level"
         | "open_file_cache_min_uses"
         | "proxy_cache_min_uses"
         | "max_headers" => Kind::Number,
@@ -74,7 +68,6 @@ fn kind(name: &str) -> Option<Kind> {
         | "proxy_temp_file_write_size"
         | "proxy_max_temp_file_size"
         | "ssl_buffer_size"
-        | "gzip_min_length"
         | "sendfile_max_chunk"
         | "subrequest_output_buffer_size" => Kind::Size,
         "lingering_time"
@@ -86,8 +79,6 @@ fn kind(name: &str) -> Option<Kind> {
         | "proxy_cache_lock_timeout"
         | "proxy_cache_lock_age" => Kind::Time,
         "proxy_buffers" | "gzip_buffers" | "output_buffers" | "gunzip_buffers" => Kind::Buffers,
-        "gzip_proxied" => Kind::Words(PROXIED),
-        "gzip_http_version" => Kind::Words(&["1.0", "1.1"]),
         "gzip_static" => Kind::Words(&["off", "on", "always"]),
         "lingering_close" => Kind::Words(&["off", "on", "always"]),
         "keepalive_disable" => Kind::Words(&["none", "msie6", "safari"]),
