@@ -14,7 +14,7 @@ use longwire_conf::{Diagnostic, Severity, Span};
 use crate::clock::{micros, unix_us};
 use crate::guard::{RateZone, SlotZone};
 use crate::log::{Context, Logs, utc_offset};
-use crate::net::{Endpoint, Options};
+use crate::net::{Endpoint, Options, Version};
 use crate::route::facts::Facts;
 use crate::route::server::ServerIndex;
 use crate::route::variables::{Machine, Maps, Scope};
@@ -172,6 +172,7 @@ impl Snapshot {
             rules: rules.clone(),
             host: host.clone(),
             security: self.connector(&settings.proxy_ssl).filter(|_| *https).map(security),
+            announce: settings.proxy_protocol.map(Version::from),
             connect_timeout: settings.proxy_connect_timeout,
             read_timeout: settings.proxy_read_timeout,
         };

@@ -1,6 +1,6 @@
 //! Tries servers of a group until one answers, and notes how they did.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -16,7 +16,8 @@ use super::choice::{Choice, may_miss_session};
 use super::exchange::Exchange;
 use super::proxy::{Outgoing, Route};
 use crate::clock::{self, micros};
-use crate::route::facts::Try;
+use crate::net::{Announced, Version, announce};
+use crate::route::facts::{ConnectionFacts, Peer, Try};
 use crate::snapshot::Snapshot;
 use crate::upstream::balance::{Change, Walk};
 use crate::upstream::{self, Body, Connection, Lease, Picked, Security, Server, Slot, Stage};
@@ -64,6 +65,8 @@ struct Tries<'a> {
     choice: Choice,
     bind: Option<IpAddr>,
     security: Option<Security>,
+    /// The header of the PROXY protocol.
+    announced: Option<Vec<u8>>,
     /// How many more servers may be tried.
     left: usize,
     begun_us: u64,
@@ -133,6 +136,7 @@ impl<'a> Tries<'a> {
             choice: Choice::new(x, &route.group),
             bind: bind.and_then(|bind| String::from_utf8(bind).ok()?.parse().ok()),
             security: security(x, snapshot, route)?,
+            announced: x.settings.proxy_protocol.map(|version| announced(&x.facts.connection, version)),
             left: route.group.tries().min(most.unwrap_or(usize::MAX)),
             begun_us: clock::now_us(),
         })
@@ -156,7 +160,7 @@ impl<'a> Tries<'a> {
     async fn at(&self, x: &mut Exchange, server: &Arc<Server>, slot: Slot) -> Result<Incame, Failure> {
         let identity = Arc::as_ptr(&x.settings.proxy_ssl) as usize;
         let security = self.security.as_ref().map(|s| (s.name.clone(), identity));
-        let lease = Lease { server: server.id, security, bind: self.bind };
+        let lease = Lease { server: server.id, security, bind: self.bind, announced: self.announced.clone() };
         let idle = match self.outgoing.websocket {
             true => None,
             false => self.route.group.take_idle(&lease),
@@ -438,4 +442,15 @@ impl Exchange {
         let last = tries.len() - 1;
         &mut tries[last]
     }
+}
+
+/// `proxy_protocol`: who the client is, and what it connected to.
+fn announced(facts: &ConnectionFacts, version: u8) -> Vec<u8> {
+    let address = |peer: &Peer| match peer {
+        Peer::Ip(ip, port) => Some(SocketAddr::new(*ip, *port)),
+        Peer::Unix(_) => None,
+    };
+    let both = address(&facts.remote).zip(address(&facts.local));
+    let both = both.map(|(source, destination)| Announced { source, destination });
+    announce(both.as_ref(), Version::from(version))
 }

@@ -89,22 +89,38 @@ fn parse(header: &[u8]) -> io::Result<Option<Announced>> {
     }
 }
 
-/// The header that tells a backend who the client is.
-pub fn announce(announced: &Announced, version: Version) -> Vec<u8> {
-    let Announced { source, destination } = announced;
-    match version {
-        Version::One => {
+/// The header that tells a backend who the client is; `None` where there are no addresses to tell.
+pub fn announce(announced: Option<&Announced>, version: Version) -> Vec<u8> {
+    let addresses = announced.map(|Announced { source, destination }| one_family(*source, *destination));
+    match (version, addresses) {
+        (Version::One, None) => b"PROXY UNKNOWN\r\n".to_vec(),
+        (Version::One, Some((source, destination))) => {
             let family = if source.is_ipv4() { "TCP4" } else { "TCP6" };
             let (from, to) = (source.ip(), destination.ip());
             format!("PROXY {family} {from} {to} {} {}\r\n", source.port(), destination.port()).into_bytes()
         }
-        Version::Two => {
-            let addresses = v2::Addresses::from((*source, *destination));
+        // LOCAL: the connection is the proxy's own.
+        (Version::Two, None) => [SIGNATURE, &[0x20, 0, 0, 0]].concat(),
+        (Version::Two, Some(addresses)) => {
             let kind = v2::Version::Two | v2::Command::Proxy;
+            let builder =
+                v2::Builder::with_addresses(kind, v2::Protocol::Stream, v2::Addresses::from(addresses));
             // Fails only for payloads that are too long, and addresses are not.
-            v2::Builder::with_addresses(kind, v2::Protocol::Stream, addresses).build().unwrap_or_default()
+            builder.build().unwrap_or_default()
         }
     }
+}
+
+/// Both as IPv6 where they differ, as a header has one family.
+fn one_family(source: SocketAddr, destination: SocketAddr) -> (SocketAddr, SocketAddr) {
+    if source.is_ipv4() == destination.is_ipv4() {
+        return (source, destination);
+    }
+    let mapped = |address: SocketAddr| match address.ip() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.to_ipv6_mapped().into(), address.port()),
+        IpAddr::V6(_) => address,
+    };
+    (mapped(source), mapped(destination))
 }
 
 /// Versions of the protocol.
@@ -114,6 +130,13 @@ pub enum Version {
     One,
     /// Binary.
     Two,
+}
+
+impl From<u8> for Version {
+    /// 1 is the first, anything else the second: the configuration knows no other.
+    fn from(number: u8) -> Version {
+        if number == 1 { Version::One } else { Version::Two }
+    }
 }
 
 #[cfg(test)]
@@ -154,7 +177,7 @@ mod tests {
         for ip in ["192.0.2.7", "2001:db8::7"] {
             for version in [Version::One, Version::Two] {
                 let sent = both(ip);
-                let mut bytes = announce(&sent, version);
+                let mut bytes = announce(Some(&sent), version);
                 bytes.extend_from_slice(b"GET / HTTP/1.1");
                 let (found, rest) = read(&bytes).await;
                 assert_eq!(found.unwrap(), Some(sent));
@@ -164,7 +187,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn addresses_of_two_families_become_one() {
+        let sent =
+            Announced { source: both("2001:db8::7").source, destination: both("192.0.2.7").destination };
+        for version in [Version::One, Version::Two] {
+            let found = read(&announce(Some(&sent), version)).await.0.unwrap().unwrap();
+            assert_eq!(found.source, sent.source);
+            assert_eq!(found.destination.to_string(), "[::ffff:192.0.2.7]:443");
+        }
+    }
+
+    #[tokio::test]
     async fn a_header_without_addresses_is_one() {
+        for version in [Version::One, Version::Two] {
+            assert_eq!(read(&announce(None, version)).await.0.unwrap(), None);
+        }
         assert_eq!(read(b"PROXY UNKNOWN\r\nG").await.0.unwrap(), None);
         assert_eq!(read(b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\nG").await.0.unwrap(), None);
         let mut local = SIGNATURE.to_vec();
@@ -174,7 +211,7 @@ mod tests {
 
     #[tokio::test]
     async fn extensions_of_version_2_are_skipped() {
-        let mut bytes = announce(&both("192.0.2.7"), Version::Two);
+        let mut bytes = announce(Some(&both("192.0.2.7")), Version::Two);
         bytes[15] += 5;
         bytes.extend_from_slice(&[4, 0, 2, 0, 0]);
         bytes.push(b'G');

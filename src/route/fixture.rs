@@ -135,6 +135,7 @@ pub(crate) fn settings() -> Settings {
         proxy_redirect: ProxyRedirect::Default,
         proxy_intercept_errors: false,
         proxy_bind: None,
+        proxy_protocol: None,
         proxy_socket_keepalive: false,
         proxy_next_upstream: NextUpstream::default(),
         proxy_next_upstream_tries: 0,

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
 use tokio::task::AbortHandle;
 
 use super::Lease;
@@ -115,10 +116,13 @@ pub async fn open(
 ) -> Result<Connection, Fault> {
     let work = async {
         let fault = |stage, error: &dyn fmt::Display| Fault { stage, reason: error.to_string() };
-        let stream =
+        let mut stream =
             net::connect(endpoint, bind).await.map_err(|e| fault(Stage::Connect, &net::os_text(&e)))?;
         if keepalive {
             stream.set_keepalive();
+        }
+        if let Some(header) = &lease.announced {
+            stream.write_all(header).await.map_err(|e| fault(Stage::Connect, &net::os_text(&e)))?;
         }
         let conn = match security {
             None => Conn::Plain(stream),

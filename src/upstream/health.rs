@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::{Body, Group, Lease, Security, Server, open, standing};
 use crate::log::{Context, Logs};
-use crate::net::Endpoint;
+use crate::net::{Endpoint, Version, announce};
 
 /// Most bytes of a message that a backend sends before it answers a ping.
 const MAX_MESSAGE: usize = 64 << 10;
@@ -35,6 +35,8 @@ pub struct Check {
     pub host: String,
     /// TLS, for `https://`.
     pub security: Option<Security>,
+    /// `proxy_protocol`: in which version to say that no client is behind it.
+    pub announce: Option<Version>,
     /// `proxy_connect_timeout` of the location.
     pub connect_timeout: Duration,
     /// `proxy_read_timeout` of the location: how long the whole answer may take.
@@ -96,7 +98,8 @@ impl Check {
             (Endpoint::Tcp(address), Some(port)) => Endpoint::Tcp(SocketAddr::new(address.ip(), port)),
             (endpoint, _) => endpoint.clone(),
         };
-        let lease = Lease { server: server.id, security: None, bind: None };
+        let announced = self.announce.map(|version| announce(None, version));
+        let lease = Lease { server: server.id, security: None, bind: None, announced };
         let opened = open(&endpoint, None, self.security.as_ref(), false, self.connect_timeout, lease);
         let mut connection = opened.await.map_err(|fault| format!("health check: {fault}"))?;
         let asked = async {

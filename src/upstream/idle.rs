@@ -16,6 +16,8 @@ pub struct Lease {
     pub security: Option<(String, usize)>,
     /// Source address.
     pub bind: Option<IpAddr>,
+    /// The header of the PROXY protocol that it began with: it serves this client alone.
+    pub announced: Option<Vec<u8>>,
 }
 
 /// How connections are kept.

@@ -73,6 +73,7 @@ inherited! {
             proxy_redirect: ProxyRedirect = ProxyRedirect::Default,
             proxy_intercept_errors: bool = false,
             proxy_bind: Option<Template> = None,
+            proxy_protocol: Option<u8> = None,
             proxy_socket_keepalive: bool = false,
             proxy_next_upstream: NextUpstream = NextUpstream::default(),
             proxy_next_upstream_tries: usize = 0,

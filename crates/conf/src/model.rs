@@ -390,6 +390,8 @@ pub struct Settings {
     pub proxy_intercept_errors: bool,
     /// `proxy_bind ADDRESS | off`.
     pub proxy_bind: Option<Template>,
+    /// `proxy_protocol` (off): version of the PROXY protocol that backends are spoken to with, 1 or 2.
+    pub proxy_protocol: Option<u8>,
     /// `proxy_socket_keepalive` (off).
     pub proxy_socket_keepalive: bool,
     /// `proxy_next_upstream` (error timeout).

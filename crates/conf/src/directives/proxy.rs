@@ -154,6 +154,15 @@ pub(super) const TABLE: &[Entry] = &[
         proxy_bind,
     ),
     set(
+        "proxy_protocol",
+        ALL,
+        (1, 1),
+        "on | v1 | v2 | off",
+        "off",
+        "Tells backends who the client is by the PROXY protocol, in which a connection to them then begins, before TLS: version 1 with `on` and `v1`, version 2 with `v2`. What is told is the client's address (as `set_real_ip_from` left it) and the one that it connected to. Connections are kept for the same client only. Longwire's own; nginx has this for `stream` alone.",
+        proxy_protocol,
+    ),
+    set(
         "proxy_socket_keepalive",
         ALL,
         (1, 1),
@@ -480,6 +489,15 @@ fn redirect_rule(b: &mut Builder<'_>, d: &Directive) -> Option<RedirectRule> {
             None
         }
     }
+}
+
+fn proxy_protocol(b: &mut Builder<'_>, d: &Directive) {
+    b.level.layer.proxy_protocol = match d.args[0].value.as_str() {
+        "on" | "v1" => Some(Some(1)),
+        "v2" => Some(Some(2)),
+        "off" => Some(None),
+        _ => return b.invalid(d, &d.args[0], "one of its values", "write \"on\", \"v1\", \"v2\" or \"off\""),
+    };
 }
 
 fn proxy_bind(b: &mut Builder<'_>, d: &Directive) {
