@@ -27,6 +27,8 @@ longwire --to [HOST:]PORT             a proxy without a file, on 127.0.0.1:8080 
   -p PREFIX      what relative paths in the configuration count from (default: the folder of FILE)
   -e FILE        error log until the configuration names one (\"stderr\" is standard error)
   -g DIRECTIVES  directives for the main context, behind those of the file
+  --allow-unsupported
+                 run a file although it has FastCGI, scripts and the like: what needs them answers 501
   -v, -V         version
   -h, -?         this text
 ";
@@ -44,6 +46,7 @@ struct Args {
     signal: Option<String>,
     to: Option<String>,
     listen: Option<String>,
+    allow_unsupported: bool,
     test: bool,
     dump: bool,
     quiet: bool,
@@ -82,6 +85,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, String> {
                 Short('v' | 'V') | Long("version") => parsed.version = true,
                 Short('h' | '?') | Long("help") => parsed.help = true,
                 Long("to") => parsed.to = Some(text(&mut parser)?),
+                Long("allow-unsupported") => parsed.allow_unsupported = true,
                 Long("listen") => parsed.listen = Some(text(&mut parser)?),
                 other => return Err(other.unexpected()),
             }
@@ -118,7 +122,9 @@ fn with_file(args: &Args, file: &Path) -> Result<Outcome, String> {
     }
     let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let prefix = args.prefix.as_deref().unwrap_or(folder);
-    let loaded = load(file, prefix, globals(args).as_deref());
+    let globals = globals(args);
+    let allow_unsupported = args.allow_unsupported;
+    let loaded = load(Input { file, prefix, globals: globals.as_deref(), allow_unsupported });
     if let Some(name) = &args.signal {
         return signal(name, loaded);
     }
@@ -278,7 +284,8 @@ The configuration in force:
 
 /// Loads a configuration that is no file.
 fn load_text(text: &str, name: &str, globals: Option<&str>) -> Loaded {
-    longwire_conf::load(&Text(text), Input { file: Path::new(name), prefix: Path::new("."), globals })
+    let (file, prefix) = (Path::new(name), Path::new("."));
+    longwire_conf::load(&Text(text), Input { file, prefix, globals, allow_unsupported: false })
 }
 
 /// A reader that knows one text.

@@ -28,7 +28,7 @@ impl Reader for Text<'_> {
 
 fuzz_target!(|bytes: &[u8]| {
     let text = Text { text: bytes, reads: Cell::new(0) };
-    let loaded = load(&text, Input { file: Path::new("/x"), prefix: Path::new("/"), globals: None });
+    let loaded = load(&text, Input { file: Path::new("/x"), prefix: Path::new("/"), globals: None, allow_unsupported: false });
     for diagnostic in &loaded.diagnostics {
         diagnostic.render(&loaded.sources, false);
     }

@@ -2,7 +2,7 @@
 //! content; and from there to error pages and other paths, until there is an answer.
 
 use http::header;
-use longwire_conf::model::{Content, Level, Location, Server};
+use longwire_conf::model::{Content, Level, Location, Server, Unsupported};
 
 use super::exchange::{Exchange, Jump, Step, response};
 use super::rewrite::{self, Flow};
@@ -144,6 +144,9 @@ impl Exchange {
                 },
             };
             let location = self.enter(found.location);
+            if let Some(step) = self.unsupported() {
+                return step;
+            }
             // Those of the server were done already.
             let rules = if std::ptr::eq(location, &server.base) { &[] } else { location.rules.as_slice() };
             match rewrite::run(self, rules).await {
@@ -155,6 +158,9 @@ impl Exchange {
                 Flow::Next { .. } => return self.page(500, None),
             }
         };
+        if let Content::Unsupported(lack) = &location.content {
+            return self.lacks(lack);
+        }
         guard::know_client(self);
         if let Err(status) = limits::check(self).await {
             return Step::Status(status, None);
@@ -167,6 +173,7 @@ impl Exchange {
         }
         match &location.content {
             Content::Proxy(pass) => proxy::pass(self, snapshot, location, how, pass).await,
+            Content::Unsupported(lack) => self.lacks(lack),
             Content::Files => files::serve(self).await,
             Content::Status => census::status(self),
         }
@@ -209,6 +216,22 @@ impl Exchange {
         self.settings = location.settings.clone();
         self.facts.course.root = Some(self.settings.root.clone());
         location
+    }
+
+    /// The answer where something is needed that will never be there.
+    pub(super) fn unsupported(&mut self) -> Option<Step> {
+        let settings = self.settings.clone();
+        settings.unsupported.first().map(|(_, lack)| self.lacks(lack))
+    }
+
+    /// The answer to a request that needs something that will never be there.
+    pub(super) fn lacks(&mut self, lack: &Unsupported) -> Step {
+        let Unsupported { name, reason, at } = lack;
+        self.trouble(
+            "configuration",
+            format_args!("{name} in {at} is not supported, so this place answers 501: {reason}"),
+        );
+        Step::Status(501, None)
     }
 
     /// `client_max_body_size` against what the head announces.

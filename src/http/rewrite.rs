@@ -45,6 +45,9 @@ pub(super) async fn run<'a>(x: &mut Exchange, rules: &'a [Rule]) -> Flow<'a> {
                 if holds(x, &block.condition).await {
                     if let Some(inner) = &block.location {
                         location = Some(x.enter(inner));
+                        if let Some(step) = x.unsupported() {
+                            return Flow::Done(step);
+                        }
                     }
                     work.push((block.rules.iter(), Some(block)));
                 }
@@ -64,6 +67,7 @@ pub(super) async fn run<'a>(x: &mut Exchange, rules: &'a [Rule]) -> Flow<'a> {
                 changed = false;
                 break;
             }
+            Rule::Unsupported(lack) => return Flow::Done(x.lacks(lack)),
             Rule::Return(rule, at) => {
                 let by = block.map(|block| format!(", by the \"if\" in {},", block.at)).unwrap_or_default();
                 let code = rule.code;

@@ -30,8 +30,8 @@ impl Reader for Disk {
 }
 
 /// Reads a configuration from the disk.
-pub fn load(file: &Path, prefix: &Path, globals: Option<&str>) -> Loaded {
-    longwire_conf::load(&Disk, Input { file, prefix, globals })
+pub fn load(input: Input<'_>) -> Loaded {
+    longwire_conf::load(&Disk, input)
 }
 
 /// Shows diagnostics on standard error, down to the given severity.

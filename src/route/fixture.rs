@@ -191,6 +191,7 @@ pub(crate) fn settings() -> Settings {
             disable: Arc::default(),
             http10: false,
         }),
+        unsupported: Arc::default(),
         websocket_ping: None,
         websocket_max_message: None,
         websocket_close_timeout: minute,

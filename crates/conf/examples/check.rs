@@ -20,7 +20,10 @@ impl Reader for Disk {
 }
 
 fn load(file: &Path) -> Loaded {
-    longwire_conf::load(&Disk, Input { file, prefix: Path::new("/"), globals: None })
+    longwire_conf::load(
+        &Disk,
+        Input { file, prefix: Path::new("/"), globals: None, allow_unsupported: false },
+    )
 }
 
 fn main() -> io::Result<()> {

@@ -8,10 +8,10 @@ use crate::Frame;
 use crate::diagnostic::{Diagnostic, MAX_FINDINGS, Severity};
 use crate::directives::{self, Class, Context, Entry};
 use crate::level::Level;
-use crate::model::{Address, At, Config, Matcher, Spanned, Upstream};
+use crate::model::{Address, At, Config, Matcher, Spanned, Unsupported, Upstream};
 use crate::names::Names;
 use crate::source::{Sources, Span};
-use crate::template::{Mistake, Template};
+use crate::template::{Mistake, Part, Template, Variable};
 use crate::token::Word;
 use crate::tree::Directive;
 use crate::value;
@@ -44,6 +44,12 @@ pub(crate) struct Builder<'a> {
     pub(crate) http: Option<Level>,
     /// The model as far as it is finished.
     pub(crate) config: Config,
+    /// `--allow-unsupported`.
+    pub(crate) allow_unsupported: bool,
+    /// Variables without a value in the directive being read: the last one and where it stands.
+    without_value: Option<(String, Span)>,
+    /// Groups that need what there will never be, by index.
+    pub(crate) unsupported_groups: HashMap<usize, Unsupported>,
     /// How many of the findings are errors.
     errors: usize,
     /// Accepted without effect: where first, and how often.
@@ -67,6 +73,9 @@ impl<'a> Builder<'a> {
             by_address: HashMap::new(),
             http: None,
             config: Config::default(),
+            allow_unsupported: false,
+            without_value: None,
+            unsupported_groups: HashMap::new(),
             errors: 0,
             accepted: BTreeMap::new(),
         }
@@ -147,16 +156,22 @@ impl<'a> Builder<'a> {
         let Some(entry) = directives::find(&directive.name.value, self.context) else {
             return self.report(directives::suggest::unknown(directive, self.context));
         };
-        if let Class::Refused = entry.class {
+        if let Class::Refused | Class::Unsupported(_) = entry.class {
             let reason = match directive.args.as_slice() {
                 [word] if word.value == "off" => Some("\"off\" is how it is here"),
                 [word] if word.value == "0" => Some("no limit is how it is here"),
                 _ => None,
             };
             if let Some(reason) = reason {
+                self.supported(entry);
                 return self.without_effect(&directive.name.value, directive.span, reason);
             }
-            return self.report(refusal(directive, entry));
+            return match entry.class {
+                Class::Unsupported(lack) if self.allow_unsupported => {
+                    self.unsupported(directive, entry, lack);
+                }
+                _ => self.report(refusal(directive, entry)),
+            };
         }
         if !entry.contexts.contains(&self.context) {
             let mistake = directives::suggest::misplaced(directive, entry, self.context);
@@ -176,10 +191,14 @@ impl<'a> Builder<'a> {
                 if !entry.repeats && self.is_duplicate(directive, entry) {
                     return;
                 }
+                let outer = self.without_value.take();
                 set(self, directive);
+                if let Some((variable, span)) = std::mem::replace(&mut self.without_value, outer) {
+                    self.uses_unsupported(directive, &variable, span);
+                }
             }
             Class::Accepted if !directives::values::check(self, directive, entry) => {}
-            Class::Accepted | Class::Refused => {
+            Class::Accepted | Class::Refused | Class::Unsupported(_) => {
                 self.without_effect(&directive.name.value, directive.span, entry.text)
             }
         }
@@ -326,7 +345,16 @@ impl<'a> Builder<'a> {
     /// A part of a word as a value with variables.
     pub(crate) fn template_at(&mut self, text: &str, span: Span) -> Option<Template> {
         match Template::parse(text, |name| self.names.variable(name)) {
-            Ok(template) => Some(template),
+            Ok(template) => {
+                for part in &template.parts {
+                    if let Part::Variable(Variable::Named(name)) = part
+                        && self.names.unsupported.contains_key(name)
+                    {
+                        self.without_value = Some((name.clone(), span));
+                    }
+                }
+                Some(template)
+            }
             Err(mistakes) => {
                 for mistake in mistakes {
                     let diagnostic = self.variable_mistake(self.place_of(span, &mistake), &mistake);

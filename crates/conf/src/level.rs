@@ -14,6 +14,7 @@ use crate::model::{
     Expires, Expiry, Guard, Gzip, GzipProxied, HealthCheck, IfModifiedSince, LimitConn, LimitReq, Listen,
     Matcher, MessageRate, NextUpstream, Origins, Ping, Protocols, ProxyPass, ProxyRedirect, ProxySsl,
     RealIpHeader, Resolver, Root, Rule, Satisfy, ServerName, Settings, Source, Spanned, TryFiles, Types,
+    Unsupported,
 };
 use crate::pattern::Pattern;
 use crate::source::Span;
@@ -123,6 +124,7 @@ inherited! {
             proxy_ssl: ProxySslLayer,
             guard: GuardLayer,
             gzip: GzipLayer,
+            unsupported: Lacks,
         }
     }
 }
@@ -152,6 +154,33 @@ inherited! {
             real_ip_from: Source = Vec::new(),
         }
         inside {}
+    }
+}
+
+/// What would be needed here and will never be there, by directive; `None` says that an outer one does not hold.
+#[derive(Debug, Default)]
+pub(crate) struct Lacks(Vec<(&'static str, Option<Unsupported>)>);
+
+impl Lacks {
+    /// Notes one.
+    pub(crate) fn put(&mut self, name: &'static str, lack: Option<Unsupported>) {
+        self.0.retain(|(known, _)| *known != name);
+        self.0.push((name, lack));
+    }
+
+    /// The first.
+    pub(crate) fn first(&self) -> Option<&Unsupported> {
+        self.0.iter().find_map(|(_, lack)| lack.as_ref())
+    }
+
+    fn defaults() -> Vec<(&'static str, Unsupported)> {
+        Vec::new()
+    }
+
+    fn merge(&self, outer: &[(&'static str, Unsupported)]) -> Vec<(&'static str, Unsupported)> {
+        let own = self.0.iter().filter_map(|(name, lack)| Some((*name, lack.clone()?)));
+        let others = outer.iter().filter(|(name, _)| self.0.iter().all(|(known, _)| known != name));
+        own.chain(others.cloned()).collect()
     }
 }
 
@@ -303,6 +332,8 @@ pub(crate) struct Level {
     pub(crate) proxy: Option<ProxyPass>,
     /// `stub_status`.
     pub(crate) status: bool,
+    /// What would answer here and will never be there.
+    pub(crate) unsupported: Option<Unsupported>,
     /// `proxy_ssl_certificate` and its key, until both are there.
     pub(crate) proxy_pair: (Option<Spanned<PathBuf>>, Option<Spanned<PathBuf>>),
     /// Servers of http, locations of a server or location.

@@ -43,6 +43,8 @@ pub struct Input<'a> {
     pub prefix: &'a Path,
     /// `-g`: directives for the main context, read after the file.
     pub globals: Option<&'a str>,
+    /// `--allow-unsupported`: what Longwire will never have answers 501 instead of being an error.
+    pub allow_unsupported: bool,
 }
 
 /// What came of it. Loading never fails: it gives a model, or all the reasons why there is none.
@@ -64,7 +66,9 @@ pub fn load(reader: &dyn Reader, input: Input<'_>) -> Loaded {
     if let Some(globals) = input.globals {
         tree.extend(parser.text(Path::new("-g"), globals.as_bytes().to_vec(), ""));
     }
-    let mut builder = Builder::new(&parser.sources, input.prefix, folder, Names::collect(&tree));
+    let mut builder =
+        Builder::new(&parser.sources, input.prefix, folder, Names::collect(&tree, input.allow_unsupported));
+    builder.allow_unsupported = input.allow_unsupported;
     builder.diagnostics.append(&mut parser.diagnostics);
     builder.frame = frame;
     builder.config.log_formats.push(directives::combined());

@@ -20,7 +20,7 @@ use crate::template::Template;
 
 pub use place::{
     Alias, Assigned, At, AuthRequest, Candidate, Condition, Content, Expires, Expiry, Fallback, FileTest, If,
-    IfModifiedSince, LimitExcept, Rewrite, Root, Rule, Satisfy, Then, TryFiles, Types,
+    IfModifiedSince, LimitExcept, Rewrite, Root, Rule, Satisfy, Then, TryFiles, Types, Unsupported,
 };
 
 pub use choice::{Geo, Split};
@@ -470,6 +470,8 @@ pub struct Settings {
     pub auth_request_set: Arc<[(String, Template)]>,
     /// `gzip` and its like.
     pub gzip: Arc<Gzip>,
+    /// What would be needed here and will never be there, by directive: requests are answered 501.
+    pub unsupported: Arc<[(&'static str, Unsupported)]>,
     /// `websocket_ping` (30s timeout=10s); `None` is off.
     pub websocket_ping: Option<Ping>,
     /// `websocket_max_message`; `None` is off.

@@ -1,8 +1,8 @@
 //! Names that a configuration may use before it defines them: maps, groups, log formats, captures.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use crate::directives::zone_name;
+use crate::directives::{unsupported, zone_name};
 use crate::pattern;
 use crate::template::Variable;
 use crate::tree::Directive;
@@ -28,18 +28,66 @@ pub(crate) struct Names {
     pub(crate) others: HashSet<String>,
     /// Variables of `set`.
     pub(crate) set: HashSet<String>,
+    /// With `--allow-unsupported`: variables without a value, and the directive that should make each.
+    pub(crate) unsupported: HashMap<String, String>,
 }
 
 impl Names {
     /// Collects the names of a tree.
-    pub(crate) fn collect(tree: &[Directive]) -> Names {
+    pub(crate) fn collect(tree: &[Directive], allow_unsupported: bool) -> Names {
         let mut names = Names { formats: vec!["combined".to_owned()], ..Names::default() };
         names.visit(tree);
+        if allow_unsupported {
+            let known = unsupported::VARIABLES.iter();
+            names.unsupported = known.map(|(name, maker)| ((*name).into(), (*maker).into())).collect();
+            // A map may use one that stands behind it.
+            while names.spread(tree) {}
+        }
         names
+    }
+
+    /// Finds variables without a value: those that nothing makes, and maps of these. Whether there were any.
+    fn spread(&mut self, tree: &[Directive]) -> bool {
+        let mut found = false;
+        for directive in tree.iter().filter(|directive| !is_foreign(directive)) {
+            let name = directive.name.value.as_str();
+            let made = match (name, directive.args.as_slice()) {
+                (_, [variable, ..]) if unsupported::directives_of_variables(name) => {
+                    Some((lower(&variable.value), name.to_owned()))
+                }
+                ("map" | "geo" | "split_clients", [.., variable]) => {
+                    self.without_value(directive).map(|maker| (lower(&variable.value), maker))
+                }
+                _ => None,
+            };
+            if let Some((variable, maker)) = made {
+                found |= self.unsupported.insert(variable, maker).is_none();
+            }
+            if let Some(block) = &directive.block {
+                found |= self.spread(block);
+            }
+        }
+        found
+    }
+
+    /// The maker of a variable without a value that a map uses, if it does.
+    fn without_value(&self, map: &Directive) -> Option<String> {
+        let source = &map.args[..map.args.len() - 1];
+        let values = map.block.iter().flatten().flat_map(|entry| &entry.args);
+        source.iter().chain(values).find_map(|word| {
+            word.value.split('$').skip(1).find_map(|text| {
+                let text = text.strip_prefix('{').unwrap_or(text);
+                let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+                self.unsupported.get(&text[..end].to_ascii_lowercase()).cloned()
+            })
+        })
     }
 
     /// The variable of this name.
     pub(crate) fn variable(&self, name: &str) -> Option<Variable> {
+        if self.unsupported.contains_key(name) {
+            return Some(Variable::Named(name.to_owned()));
+        }
         if let Some(index) = self.maps.iter().rposition(|map| map == name) {
             return Some(Variable::Map(index));
         }
@@ -68,7 +116,7 @@ impl Names {
     }
 
     fn visit(&mut self, tree: &[Directive]) {
-        for directive in tree {
+        for directive in tree.iter().filter(|directive| !is_foreign(directive)) {
             self.define(directive);
             if let Some(block) = &directive.block {
                 self.visit(block);
@@ -106,6 +154,11 @@ impl Names {
             self.others.insert(name.to_owned());
         }
     }
+}
+
+/// A block with names of its own.
+fn is_foreign(directive: &Directive) -> bool {
+    matches!(directive.name.value.as_str(), "stream" | "mail")
 }
 
 fn lower(variable: &str) -> String {

@@ -156,7 +156,7 @@ fn server(b: &mut Builder<'_>, level: Level, outer: &Settings, head: &Head, ssl:
     proxy_certificate(b, &level);
     let base = Location {
         matcher: Matcher::Prefix { path: String::new(), no_regex: false },
-        rules: level.rules.into_iter().map(|rule| self::rule(rule, None)).collect(),
+        rules: level.rules.into_iter().map(|rule| self::rule(b, rule, None)).collect(),
         limit_except: None,
         try_files: level.try_files,
         content: if level.status { Content::Status } else { Content::Files },
@@ -211,34 +211,31 @@ fn location(b: &mut Builder<'_>, level: Level, outer: &Settings) -> Option<Locat
     let settings = Arc::new(level.layer.merge(outer));
     proxy_certificate(b, &level);
     let health_check = health_check(b, &level);
+    let content = content(b, &level).unwrap_or_default();
     let mut location = Location {
         matcher: level.matcher?,
         rules: Vec::new(),
         limit_except: None,
         try_files: level.try_files,
-        content: match level.proxy {
-            Some(proxy) => Content::Proxy(proxy),
-            None if level.status => Content::Status,
-            None => Content::Files,
-        },
+        content,
         locations: locations(b, level.children, &settings),
         settings,
         internal: level.internal,
         health_check,
         span: level.span,
     };
-    let rules = level.rules.into_iter().map(|rule| self::rule(rule, Some(&location))).collect();
+    let rules = level.rules.into_iter().map(|rule| self::rule(b, rule, Some(&location))).collect();
     let limit_except = level
         .limit_except
-        .map(|(methods, level)| Box::new(LimitExcept { methods, location: implied(&level, &location) }));
+        .map(|(methods, level)| Box::new(LimitExcept { methods, location: implied(b, &level, &location) }));
     location.rules = rules;
     location.limit_except = limit_except;
     Some(location)
 }
 
 /// The place inside a block of a location that is no location: it inherits everything but `try_files` and rules.
-fn implied(level: &Level, outer: &Location) -> Location {
-    let content = level.proxy.clone().map_or_else(|| outer.content.clone(), Content::Proxy);
+fn implied(b: &Builder<'_>, level: &Level, outer: &Location) -> Location {
+    let content = content(b, level).unwrap_or_else(|| outer.content.clone());
     Location {
         matcher: outer.matcher.clone(),
         settings: Arc::new(level.layer.merge(&outer.settings)),
@@ -253,12 +250,25 @@ fn implied(level: &Level, outer: &Location) -> Location {
     }
 }
 
-fn rule(rule: TypedRule, outer: Option<&Location>) -> Rule {
+/// What answers by a block of its own.
+fn content(b: &Builder<'_>, level: &Level) -> Option<Content> {
+    if let Some(lack) = &level.unsupported {
+        return Some(Content::Unsupported(lack.clone()));
+    }
+    let Some(proxy) = &level.proxy else { return level.status.then_some(Content::Status) };
+    let lack = match &proxy.target {
+        ProxyTarget::Group { upstream, .. } => b.unsupported_groups.get(upstream),
+        ProxyTarget::Variable(_) => None,
+    };
+    Some(lack.map_or_else(|| Content::Proxy(proxy.clone()), |lack| Content::Unsupported(lack.clone())))
+}
+
+fn rule(b: &Builder<'_>, rule: TypedRule, outer: Option<&Location>) -> Rule {
     match rule {
         TypedRule::Plain(rule) => rule,
         TypedRule::If { condition, level, at } => {
-            let location = outer.map(|outer| implied(&level, outer));
-            let rules = level.rules.into_iter().map(|inner| self::rule(inner, None)).collect();
+            let location = outer.map(|outer| implied(b, &level, outer));
+            let rules = level.rules.into_iter().map(|inner| self::rule(b, inner, None)).collect();
             Rule::If(Box::new(If { condition, rules, location, at }))
         }
     }

@@ -31,6 +31,30 @@ pub(crate) enum Token {
     Close(Span),
 }
 
+/// Length of a string of Lua with its quotes; it ends with its line at the latest.
+fn lua_string(text: &[u8], quote: u8) -> usize {
+    let mut at = 1;
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'\\' => at += 1,
+            b'\n' => return at,
+            byte if *byte == quote => return at + 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    text.len()
+}
+
+/// Length of a long string of Lua, from `[==[` to `]==]`, if one begins here.
+fn lua_bracket(text: &[u8]) -> Option<usize> {
+    let level = text.strip_prefix(b"[")?.iter().take_while(|byte| **byte == b'=').count();
+    text.get(level + 1).filter(|byte| **byte == b'[')?;
+    let close = [b"]".as_slice(), &b"=".repeat(level), b"]"].concat();
+    let found = text.windows(close.len()).position(|window| window == close);
+    Some(found.map_or(text.len(), |at| at + close.len()))
+}
+
 /// Splits a text into tokens; what is wrong is reported, and reading goes on behind it.
 pub(crate) struct Tokens<'a> {
     text: &'a str,
@@ -63,6 +87,31 @@ impl<'a> Tokens<'a> {
                 self.at -= 1;
                 return;
             }
+        }
+    }
+
+    /// The same of a block of Lua, where braces in strings and comments count for nothing.
+    pub(crate) fn skip_lua(&mut self) {
+        let mut depth = 1;
+        while let Some(byte) = self.peek() {
+            let rest = &self.text.as_bytes()[self.at..];
+            match byte {
+                b'{' => depth += 1,
+                b'}' => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                return;
+            }
+            self.at += match byte {
+                b'"' | b'\'' => lua_string(rest, byte),
+                b'-' if rest.starts_with(b"--") => {
+                    let line = || rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+                    lua_bracket(&rest[2..]).map_or_else(line, |length| length + 2)
+                }
+                b'[' => lua_bracket(rest).unwrap_or(1),
+                _ => 1,
+            };
         }
     }
 

@@ -157,9 +157,9 @@ impl Reading<'_, '_, '_> {
                 Token::Semicolon(_) => self.finish(&mut words),
                 Token::Open(span) => {
                     self.opened(std::mem::take(&mut words), span);
-                    if self.stack.last().is_some_and(Unclosed::is_foreign_code)
-                        || self.stack.len() >= MAX_DEPTH
-                    {
+                    if self.stack.last().is_some_and(Unclosed::is_lua) {
+                        tokens.skip_lua();
+                    } else if self.stack.len() >= MAX_DEPTH {
                         tokens.skip_block();
                     }
                 }
@@ -308,8 +308,8 @@ impl Reading<'_, '_, '_> {
 }
 
 impl Unclosed {
-    /// Whether another language stands inside, where braces are all one can count.
-    fn is_foreign_code(&self) -> bool {
+    /// Whether another language stands inside.
+    fn is_lua(&self) -> bool {
         self.head.as_ref().is_some_and(|head| head.name.value.ends_with("_by_lua_block"))
     }
 }

@@ -4,7 +4,7 @@ mod support;
 
 use std::path::Path;
 
-use support::{Table, compare, load_table, rendered};
+use support::{Table, compare, load_with, rendered};
 
 #[test]
 fn findings_read_as_expected() {
@@ -35,7 +35,7 @@ fn shown(name: &str, text: &str) -> String {
             "/etc/longwire/sites/b.conf",
             "server { server_name b; location / { proxy_pass http://b; } }\n",
         );
-    let loaded = load_table(&table);
+    let loaded = load_with(&table, name.starts_with("allowed"));
     let verdict = if loaded.config.is_some() { "good" } else { "refused" };
     let text = rendered(&loaded).replace("/etc/longwire/test.conf", &format!("{name}.conf"));
     format!("{text}{name}.conf: {verdict}\n")

@@ -368,6 +368,7 @@ fn globals_come_on_top_of_the_file() {
         file: Path::new("/a.conf"),
         prefix: Path::new("/"),
         globals: Some("pid /x; worker_processes 3;"),
+        allow_unsupported: false,
     };
     let main = longwire_conf::load(&table, input).config.unwrap().main;
     assert_eq!((main.pid.unwrap().value, main.worker_processes), (PathBuf::from("/x"), Some(3)));

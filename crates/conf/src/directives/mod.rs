@@ -21,6 +21,7 @@ mod rewrite;
 mod server;
 mod ssl;
 pub(crate) mod suggest;
+pub(crate) mod unsupported;
 mod upstream;
 pub(crate) mod values;
 mod websocket;
@@ -104,6 +105,8 @@ pub(crate) enum Class {
     Accepted,
     /// Ignoring it would change what the file means; the text says what there is instead.
     Refused,
+    /// The same, and for good: `--allow-unsupported` lets it through.
+    Unsupported(unsupported::Lack),
 }
 
 /// One directive.
@@ -221,6 +224,7 @@ pub(crate) const MODULES: &[(&str, &[Entry])] = &[
     ("WebSocket", websocket::TABLE),
     ("Accepted without effect", accepted::TABLE),
     ("Refused", refused::TABLE),
+    ("Unsupported", unsupported::TABLE),
 ];
 
 /// Every entry of the table.

@@ -18,6 +18,13 @@ This page is generated from the table in `crates/conf/src/directives`; `UPDATE=1
 /// What is said before the table of refused directives.
 const OFF: &str = "\nWith the only argument `off` or `0` these are accepted: that is how it is here.\n";
 
+/// What is said before the table of directives that will never be there.
+const NEVER: &str = "
+These are refused as well. With `--allow-unsupported` on the command line the file runs without them: a place that needs one
+answers 501, a definition is left out, and each is a warning at the start. What uses the variable of a `js_set`, `perl_set`
+or `set_by_lua` answers 501, too.
+";
+
 /// The whole page, in Markdown.
 pub(crate) fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
@@ -31,6 +38,7 @@ pub(crate) fn page() -> String {
     }
     list(&mut page, "Accepted without effect", "", |class| matches!(class, Class::Accepted));
     list(&mut page, "Refused", OFF, |class| matches!(class, Class::Refused));
+    list(&mut page, "Unsupported", NEVER, |class| matches!(class, Class::Unsupported(_)));
     variables(&mut page);
     page
 }

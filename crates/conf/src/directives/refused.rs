@@ -1,6 +1,6 @@
-//! Directives that change what a file means and that Longwire does not have: some not yet, some never.
+//! Directives that change what a file means and that Longwire does not have yet.
 
-use super::{ALL, Entry, HTTP, HTTP_SERVER, LOCATION, MAIN, SERVER_LOCATION, UPSTREAM, accepted, refused};
+use super::{ALL, Entry, HTTP, LOCATION, SERVER_LOCATION, UPSTREAM, accepted, refused};
 
 const FILES: &str =
     "Longwire does not have this way of serving files yet. Leave it to the backend or another server";
@@ -14,12 +14,6 @@ const VARIABLE: &str = "Longwire does not have this source of variables yet. Whe
 const ANSWER: &str = "Longwire does not have this yet. Let the backend set these headers";
 const COOKIES: &str =
     "Longwire does not rewrite cookies yet. Let the backend set them as clients should see them";
-const FASTCGI: &str = "Longwire does not speak FastCGI, uWSGI, SCGI, gRPC or memcached, and will not. Keep nginx for these and pass to it by \"proxy_pass\"";
-const SCRIPTS: &str =
-    "Longwire has no scripting, and will not have. Use \"map\" for decisions, or a backend of your own";
-const BODIES: &str =
-    "Longwire does not change bodies, and will not. Let the backend write what clients should read";
-const STREAM: &str = "Longwire carries HTTP and WebSocket only, and will not carry others. Keep nginx for plain TCP, UDP and mail";
 const STATUS: &str = "Longwire does not have a status page yet. Leave this location out";
 
 pub(super) const TABLE: &[Entry] = &[
@@ -77,11 +71,6 @@ pub(super) const TABLE: &[Entry] = &[
         ALL,
         "Longwire does not unpack answers yet. To have them unpacked, write \"proxy_set_header Accept-Encoding '';\"",
     ),
-    refused(
-        "client_body_in_file_only",
-        ALL,
-        "Longwire does not keep request bodies in files, and will not. Let the backend store what it needs",
-    ),
     accepted("proxy_store_access", ALL, "it serves proxy_store, which is reported by itself"),
     refused("proxy_store", ALL, FILES),
     refused(
@@ -108,35 +97,9 @@ pub(super) const TABLE: &[Entry] = &[
     refused("status_zone", SERVER_LOCATION, STATUS),
     refused("api", LOCATION, STATUS),
     refused("empty_gif", LOCATION, FILES),
-    refused("ssi", ALL, BODIES),
-    refused("ssi_*", ALL, BODIES),
-    refused("sub_filter", ALL, BODIES),
-    accepted("sub_filter_*", ALL, "it is about replacing text, which is not done"),
-    refused("addition_types", ALL, BODIES),
-    refused("add_before_body", ALL, BODIES),
-    refused("add_after_body", ALL, BODIES),
-    refused("image_filter", LOCATION, BODIES),
-    refused("xslt_*", ALL, BODIES),
-    refused("charset_map", HTTP, BODIES),
-    refused("slice", ALL, BODIES),
     Entry { args: (0, 0), ..accepted("mp4", LOCATION, FILMS) },
     accepted("mp4_*", ALL, FILMS),
     Entry { args: (0, 0), ..accepted("flv", LOCATION, FILMS) },
     refused("hls", LOCATION, FILES),
     refused("dav_methods", ALL, FILES),
-    refused("fastcgi_pass", LOCATION, FASTCGI),
-    refused("uwsgi_pass", LOCATION, FASTCGI),
-    refused("scgi_pass", LOCATION, FASTCGI),
-    refused("grpc_pass", LOCATION, FASTCGI),
-    refused("memcached_pass", LOCATION, FASTCGI),
-    refused("passenger_*", ALL, FASTCGI),
-    refused("js_*", ALL, SCRIPTS),
-    refused("lua_*", HTTP_SERVER, SCRIPTS),
-    refused("*_by_lua", ALL, SCRIPTS),
-    refused("*_by_lua_block", ALL, SCRIPTS),
-    refused("*_by_lua_file", ALL, SCRIPTS),
-    refused("perl", LOCATION, SCRIPTS),
-    refused("perl_*", HTTP, SCRIPTS),
-    refused("mail", MAIN, STREAM),
-    refused("stream", MAIN, STREAM),
 ];

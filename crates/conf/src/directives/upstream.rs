@@ -125,6 +125,9 @@ fn upstream(b: &mut Builder<'_>, d: &Directive) {
         upstream.resolver = level.layer.resolver.flatten();
         upstream.resolver_timeout = level.layer.resolver_timeout.unwrap_or_default();
     }
+    if let Some(lack) = level.layer.unsupported.first() {
+        b.unsupported_groups.insert(b.config.upstreams.len() - 1, lack.clone());
+    }
     if b.has_errors_from(d.span) {
         return;
     }

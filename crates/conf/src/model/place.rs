@@ -23,6 +23,20 @@ pub enum Rule {
     Break,
     /// `return`.
     Return(Return, At),
+    /// What cannot be done for want of this.
+    Unsupported(Unsupported),
+}
+
+/// Something that Longwire will never have, let through by `--allow-unsupported`. Requests that need it are answered
+/// 501.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsupported {
+    /// The directive or variable, in quotes.
+    pub name: String,
+    /// Why it is not there.
+    pub reason: String,
+    /// Where it stands.
+    pub at: At,
 }
 
 /// What `set` may set.
@@ -136,6 +150,8 @@ pub enum Content {
     Proxy(super::ProxyPass),
     /// `stub_status`.
     Status,
+    /// What will never be there.
+    Unsupported(Unsupported),
 }
 
 /// `limit_except METHOD... { ... }`.

@@ -37,9 +37,13 @@ impl Reader for Table {
 
 /// Loads `/etc/longwire/test.conf` out of a table.
 pub(crate) fn load_table(table: &Table) -> Loaded {
-    let input =
-        Input { file: Path::new("/etc/longwire/test.conf"), prefix: Path::new("/prefix"), globals: None };
-    longwire_conf::load(table, input)
+    load_with(table, false)
+}
+
+/// The same with or without `--allow-unsupported`.
+pub(crate) fn load_with(table: &Table, allow_unsupported: bool) -> Loaded {
+    let (file, prefix) = (Path::new("/etc/longwire/test.conf"), Path::new("/prefix"));
+    longwire_conf::load(table, Input { file, prefix, globals: None, allow_unsupported })
 }
 
 /// Loads one text.
