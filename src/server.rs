@@ -13,7 +13,7 @@ use crate::log::Context;
 use crate::net::{Announced, Endpoint, Listener, Stream, bind, os_text, read_announced};
 use crate::route::facts::{ConnectionFacts, Peer, TlsFacts};
 use crate::snapshot::{Binding, Site, Snapshot};
-use crate::tls::{self, Conn, Session};
+use crate::tls::{self, Conn, Hello, Session};
 
 /// After a failed accept (no descriptors left), how long to wait for better times; nginx waits as long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
@@ -132,8 +132,8 @@ async fn connection(
             }
         }
     }
-    let (conn, plain_on_tls) = match site.ssl {
-        false => (Conn::Plain(stream), false),
+    let (conn, hello) = match site.ssl {
+        false => (Conn::Plain(stream), Some(Hello::default())),
         // Boxed, as what follows: a task is moved about before it runs, and most of it is for later.
         true => match Box::pin(encrypt(stream, &site, &service)).await {
             Ok(done) => done,
@@ -147,7 +147,8 @@ async fn connection(
             }
         },
     };
-    facts.tls = conn.session().map(tls_facts);
+    let plain_on_tls = hello.is_none();
+    facts.tls = conn.session().map(|session| tls_facts(session, hello.unwrap_or_default(), &site));
     Box::pin(http::serve(service, site, Arc::new(facts), conn, plain_on_tls)).await;
 }
 
@@ -158,14 +159,14 @@ async fn announced(stream: &mut Stream, site: &Site, service: &Service) -> io::R
     reading.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "client timed out")))
 }
 
-/// Performs the TLS handshake with the certificate of the server that SNI names. The second value is true for a
-/// client that speaks plain HTTP instead.
-async fn encrypt(stream: Stream, site: &Site, service: &Service) -> Result<(Conn, bool), String> {
+/// Performs the TLS handshake with the certificate of the server that SNI names. There is no hello of a client
+/// that speaks plain HTTP instead.
+async fn encrypt(stream: Stream, site: &Site, service: &Service) -> Result<(Conn, Option<Hello>), String> {
     let snapshot = &service.snapshot;
     let patience = snapshot.config.servers[site.default].client_header_timeout;
     let handshake = async {
         if !stream.begins_like_tls().await.map_err(|e| e.to_string())? {
-            return Ok((Conn::Plain(stream), true));
+            return Ok((Conn::Plain(stream), None));
         }
         let choose = |name: &str| {
             let chosen = site.index.find(name).server;
@@ -175,7 +176,7 @@ async fn encrypt(stream: Stream, site: &Site, service: &Service) -> Result<(Conn
             let http2 = site.http2 || snapshot.config.servers[chosen].http2;
             Ok(if http2 { tls::with_http2(&offer) } else { offer })
         };
-        tls::handshake(stream, choose).await.map(|conn| (conn, false))
+        tls::handshake(stream, choose).await.map(|(conn, hello)| (conn, Some(hello)))
     };
     match tokio::time::timeout(patience, handshake).await {
         Ok(result) => result,
@@ -183,8 +184,14 @@ async fn encrypt(stream: Stream, site: &Site, service: &Service) -> Result<(Conn
     }
 }
 
-fn tls_facts(session: Session) -> TlsFacts {
+fn tls_facts(session: Session, hello: Hello, site: &Site) -> TlsFacts {
+    let name = session.server_name.as_ref().map(|name| name.to_ascii_lowercase());
     TlsFacts {
+        negotiated: name.filter(|name| site.index.knows(name)),
+        client: hello.client,
+        curve: hello.curve,
+        ciphers: hello.ciphers,
+        curves: hello.curves,
         protocol: session.protocol.to_owned(),
         cipher: session.cipher,
         server_name: session.server_name,

@@ -482,7 +482,14 @@ fn server_offer(
     if certificates.is_empty() {
         return None;
     }
-    tls::offer(&server.tls, certificates).map_err(|reason| faults.push(general(reason))).ok()
+    let asking = match tls::asking(&server.tls) {
+        Ok(asking) => asking,
+        Err((span, message)) => {
+            faults.push(fault(Severity::Error, span, message, Vec::new()));
+            return None;
+        }
+    };
+    tls::offer(&server.tls, certificates, asking).map_err(|reason| faults.push(general(reason))).ok()
 }
 
 fn dns_names(server: &Server) -> Vec<String> {

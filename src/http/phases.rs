@@ -2,7 +2,7 @@
 //! content; and from there to error pages and other paths, until there is an answer.
 
 use http::header;
-use longwire_conf::model::{Content, Level, Location, Server, Unsupported};
+use longwire_conf::model::{Content, Level, Location, Server, Unsupported, VerifyClient};
 
 use super::exchange::{Exchange, Jump, Step, response};
 use super::rewrite::{self, Flow};
@@ -20,7 +20,7 @@ impl Exchange {
     /// Goes from place to place until there is an answer.
     pub(super) async fn run(&mut self, snapshot: &Snapshot, server: &Server) -> Step {
         guard::know_client(self);
-        let mut step = match self.refused_at_once() {
+        let mut step = match self.refused_at_once(server) {
             Some(status) => Step::Status(status, None),
             None => self.phases(snapshot, server, None).await,
         };
@@ -49,7 +49,7 @@ impl Exchange {
     }
 
     /// What is answered before anything is looked at.
-    fn refused_at_once(&mut self) -> Option<u16> {
+    fn refused_at_once(&mut self, server: &Server) -> Option<u16> {
         if self.subrequest {
             return None;
         }
@@ -60,6 +60,13 @@ impl Exchange {
             );
             return Some(497);
         }
+        if let Some((status, reason)) = self.mistrusted(server.tls.verify_client) {
+            self.blame("client", format_args!("{reason}"));
+            if !self.handshake {
+                self.log(Level::Info, format_args!("{reason}"));
+            }
+            return Some(status);
+        }
         if matches!(self.facts.method.as_str(), "CONNECT" | "TRACE") {
             // As in nginx. A 200 to CONNECT would turn the connection into a tunnel of no rules.
             self.log(Level::Error, format_args!("client sent {} method", self.facts.method));
@@ -67,6 +74,28 @@ impl Exchange {
             return Some(405);
         }
         None
+    }
+
+    /// `ssl_verify_client`: what is answered to a client without a good certificate, and why.
+    fn mistrusted(&self, verify: VerifyClient) -> Option<(u16, String)> {
+        let tls = self.facts.connection.tls.as_ref().filter(|_| verify != VerifyClient::Off)?;
+        if tls.negotiated.as_ref().is_some_and(|name| *name != self.facts.host) {
+            let reason =
+                "client attempted to request the server name different from the one that was negotiated";
+            return Some((421, reason.to_owned()));
+        }
+        match tls.client.as_deref() {
+            None if verify == VerifyClient::On => {
+                Some((496, "client sent no required SSL certificate".to_owned()))
+            }
+            None => None,
+            Some(client) => {
+                let no_ca = verify == VerifyClient::OptionalNoCa;
+                let fault = client.fault.filter(|fault| !(no_ca && fault.no_ca))?;
+                let (code, reason) = (fault.code, fault.reason);
+                Some((495, format!("client SSL certificate verify error: ({code}:{reason})")))
+            }
+        }
     }
 
     /// Where a status leads, or the built-in page that is sent.

@@ -8,6 +8,8 @@ use http::HeaderMap;
 use longwire_conf::model::Root;
 use longwire_conf::pattern::Pattern;
 
+use crate::tls::Client;
+
 /// Somebody's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Peer {
@@ -49,6 +51,16 @@ pub struct TlsFacts {
     pub alpn: Option<String>,
     /// Whether the session was resumed.
     pub resumed: bool,
+    /// SNI, if it is the name of a server here: the connection is for that one.
+    pub negotiated: Option<String>,
+    /// The client's certificate.
+    pub client: Option<Arc<Client>>,
+    /// Group of the key exchange.
+    pub curve: Option<u16>,
+    /// Suites that the client offered.
+    pub ciphers: Vec<u16>,
+    /// Groups that the client offered.
+    pub curves: Vec<u16>,
 }
 
 /// A version of HTTP.

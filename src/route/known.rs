@@ -11,6 +11,11 @@ use super::files::{file_path, folder};
 use super::gzip::ratio;
 use super::uri::{bytes, unparsed};
 use super::variables::Scope;
+use crate::tls::{Client, ClientCertificate, groups, suites};
+
+/// What nginx's escaping of a component of a URL leaves as it is.
+const NOT_IN_URL: percent_encoding::AsciiSet =
+    percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Version of nginx whose behaviour is followed, `$nginx_version`.
 pub const NGINX_VERSION: &str = "1.29.7";
@@ -79,6 +84,33 @@ impl<'a> Scope<'a> {
             Known::TimeLocal => plain(self.moment().common_log()),
             Known::TimeIso8601 => plain(self.moment().iso8601()),
             Known::SslCipher => self.tls(|tls| borrowed(&tls.cipher)),
+            Known::SslCiphers => self.tls(|tls| plain(suites(&tls.ciphers))),
+            Known::SslCurves => self.tls(|tls| plain(groups(&tls.curves))),
+            Known::SslCurve => self.tls(|tls| plain(groups(&[tls.curve?]))),
+            Known::SslClientVerify => self.tls(|tls| {
+                plain(match tls.client.as_deref() {
+                    None => "NONE".to_owned(),
+                    Some(Client { fault: None, .. }) => "SUCCESS".to_owned(),
+                    Some(Client { fault: Some(fault), .. }) => format!("FAILED:{}", fault.reason),
+                })
+            }),
+            Known::SslClientSDn => self.client(|one| one.subject()),
+            Known::SslClientIDn => self.client(|one| one.issuer()),
+            Known::SslClientSDnLegacy => self.client(|one| one.subject_legacy()),
+            Known::SslClientIDnLegacy => self.client(|one| one.issuer_legacy()),
+            Known::SslClientSerial => self.client(|one| one.serial()),
+            Known::SslClientFingerprint => self.client(|one| Some(one.fingerprint())),
+            Known::SslClientRawCert => self.client(|one| Some(one.pem())),
+            Known::SslClientCert => self.client(|one| Some(one.pem().trim_end().replace('\n', "\n\t"))),
+            Known::SslClientEscapedCert => self.client(|one| {
+                Some(percent_encoding::percent_encode(one.pem().as_bytes(), &NOT_IN_URL).to_string())
+            }),
+            Known::SslClientVStart => self.client(|one| one.begins()),
+            Known::SslClientVEnd => self.client(|one| one.ends()),
+            Known::SslClientVRemain => {
+                let now = self.unix_us() / 1_000_000;
+                self.client(|one| one.days_left(now).map(|days| days.to_string()))
+            }
             Known::SslProtocol => self.tls(|tls| borrowed(&tls.protocol)),
             Known::SslServerName => self.tls(|tls| some(tls.server_name.as_deref()?)),
             Known::SslSessionReused => self.tls(|tls| borrowed(if tls.resumed { "r" } else { "." })),
@@ -144,6 +176,10 @@ impl<'a> Scope<'a> {
 
     fn tls(&self, value: impl Fn(&'a TlsFacts) -> Option<Cow<'a, [u8]>>) -> Option<Cow<'a, [u8]>> {
         value(self.facts.connection.tls.as_ref()?)
+    }
+
+    fn client(&self, value: impl Fn(&ClientCertificate) -> Option<String>) -> Option<Cow<'a, [u8]>> {
+        self.tls(|tls| plain(value(&tls.client.as_ref()?.certificate)?))
     }
 
     fn tunnel(&self, value: impl Fn(&'a TunnelFacts) -> Option<Cow<'a, [u8]>>) -> Option<Cow<'a, [u8]>> {
@@ -258,6 +294,10 @@ mod tests {
             server_name: Some("sni".to_owned()),
             alpn: Some("http/1.1".to_owned()),
             resumed: true,
+            curve: Some(29),
+            ciphers: vec![0x1301, 0xc02b],
+            curves: vec![29, 23],
+            ..TlsFacts::default()
         });
         connection.came_from = Some(Peer::Ip([10, 0, 0, 1].into(), 1234));
         facts.connection = Arc::new(connection);
@@ -352,6 +392,22 @@ mod tests {
         ("time_local", Some("23/Nov/2026:04:12:51 +0000"), Some("23/Nov/2026:04:12:51 +0000")),
         ("uri", Some("/a b"), Some("/")),
         ("ssl_cipher", Some("TLS_AES_128_GCM_SHA256"), None),
+        ("ssl_ciphers", Some("TLS_AES_128_GCM_SHA256:ECDHE-ECDSA-AES128-GCM-SHA256"), None),
+        ("ssl_client_cert", None, None),
+        ("ssl_client_escaped_cert", None, None),
+        ("ssl_client_fingerprint", None, None),
+        ("ssl_client_i_dn", None, None),
+        ("ssl_client_i_dn_legacy", None, None),
+        ("ssl_client_raw_cert", None, None),
+        ("ssl_client_s_dn", None, None),
+        ("ssl_client_s_dn_legacy", None, None),
+        ("ssl_client_serial", None, None),
+        ("ssl_client_v_end", None, None),
+        ("ssl_client_v_remain", None, None),
+        ("ssl_client_v_start", None, None),
+        ("ssl_client_verify", Some("NONE"), None),
+        ("ssl_curve", Some("X25519"), None),
+        ("ssl_curves", Some("X25519:prime256v1"), None),
         ("ssl_protocol", Some("TLSv1.3"), None),
         ("ssl_server_name", Some("sni"), None),
         ("ssl_session_reused", Some("r"), None),

@@ -102,6 +102,11 @@ impl ServerIndex {
             .unwrap_or_else(|| Found { server: self.default, captures: Captures::default() })
     }
 
+    /// Whether a server here has this name.
+    pub fn knows(&self, host: &str) -> bool {
+        self.by_name(host).is_some() || self.regexes.iter().any(|(regex, _)| regex.is_match(host))
+    }
+
     fn by_name(&self, host: &str) -> Option<usize> {
         let dots = || host.match_indices('.').map(|(at, _)| at);
         let exact = || self.exact.get(host);

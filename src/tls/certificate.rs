@@ -41,6 +41,10 @@ pub fn load(chain: &Path, key: &Path) -> Result<Arc<CertifiedKey>, CertificateEr
     let fault = |path: &Path, reason| CertificateError { in_key: true, ..chain_fault(path, reason) };
     let text = std::fs::read(key)
         .map_err(|error| fault(key, format!("cannot load the certificate key: {error}")))?;
+    if text.windows(9).any(|word| word == b"ENCRYPTED") {
+        let remedy = "store it without a passphrase: openssl pkey -in OLD -out NEW";
+        return Err(fault(key, format!("the key is encrypted: {remedy}")));
+    }
     let private = PrivateKeyDer::from_pem_slice(&text)
         .map_err(|error| fault(key, format!("no usable private key in this file: {error}")))?;
     CertifiedKey::from_der(certificates, private, &default_provider()).map(Arc::new).map_err(|error| {

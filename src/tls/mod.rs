@@ -3,24 +3,31 @@
 
 mod accept;
 mod certificate;
+mod client;
 mod cipher;
 mod connect;
 mod extract;
 mod fault;
 mod keys;
+mod names;
 mod record;
 mod save;
 mod secrets;
+mod session;
 mod stream;
 mod tap;
+mod x509;
 
-pub use accept::{Offer, handshake, offer, rejecting_offer, with_http2};
+pub use accept::{Hello, Offer, handshake, offer, rejecting_offer, with_http2};
 pub use certificate::{CertificateError, load, self_signed};
 pub use cipher::cool;
+pub use client::{Asking, Client, Mistrust, asking};
 pub use connect::{Connector, connector};
 pub use extract::Extracted;
 pub use fault::Fault;
 pub use keys::{Keys, Secret, Suite, Version};
+pub use names::{groups, suites};
 pub use record::{MAX_RECORD, Opened, Opener, Sealer, whole_record};
 pub use save::{RestoreError, State, restore, save};
 pub use stream::{Conn, Secured, Session};
+pub use x509::ClientCertificate;

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsStream;
 
+use super::names;
 use super::secrets::Secrets;
 use super::tap::Tap;
 use crate::net::Stream;
@@ -65,22 +66,12 @@ impl Conn {
                 Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
                 _ => "TLSv1.3",
             },
-            cipher: common.negotiated_cipher_suite().map(|s| openssl_name(s.suite())).unwrap_or_default(),
+            cipher: common.negotiated_cipher_suite().map(|s| names::suite(s.suite())).unwrap_or_default(),
             server_name,
             alpn: common.alpn_protocol().map(|p| String::from_utf8_lossy(p).into_owned()),
             resumed: common.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         })
     }
-}
-
-/// OpenSSL's name for a suite: what nginx prints as `$ssl_cipher`.
-fn openssl_name(suite: rustls::CipherSuite) -> String {
-    let name = suite.as_str().unwrap_or_default();
-    if let Some(rest) = name.strip_prefix("TLS13_") {
-        return format!("TLS_{rest}");
-    }
-    let name = name.trim_start_matches("TLS_").replace("_WITH_", "_").replace("AES_", "AES");
-    name.replace("CHACHA20_POLY1305_SHA256", "CHACHA20_POLY1305").replace('_', "-")
 }
 
 /// Forwards a poll method to whichever stream it is.
@@ -140,23 +131,6 @@ impl AsyncWrite for Conn {
         match self {
             Conn::Plain(stream) => stream.is_write_vectored(),
             Conn::Tls(secured) => secured.stream.is_write_vectored(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rustls::CipherSuite;
-
-    #[test]
-    fn suites_are_named_as_openssl_does() {
-        for (suite, name) in [
-            (CipherSuite::TLS13_AES_256_GCM_SHA384, "TLS_AES_256_GCM_SHA384"),
-            (CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, "ECDHE-RSA-AES128-GCM-SHA256"),
-            (CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, "ECDHE-ECDSA-CHACHA20-POLY1305"),
-        ] {
-            assert_eq!(openssl_name(suite), name);
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::model::{
     Expires, Expiry, Guard, Gzip, GzipProxied, HealthCheck, IfModifiedSince, LimitConn, LimitReq, Listen,
     Matcher, MessageRate, NextUpstream, Origins, Ping, Protocols, ProxyPass, ProxyRedirect, ProxySsl,
     RealIpHeader, Resolver, Root, Rule, Satisfy, ServerName, Settings, Source, Spanned, TryFiles, Types,
-    Unsupported,
+    Unsupported, VerifyClient,
 };
 use crate::pattern::Pattern;
 use crate::source::Span;
@@ -258,7 +258,15 @@ pub(crate) struct Ssl {
     pub(crate) prefer_server_ciphers: bool,
     pub(crate) session_tickets: bool,
     pub(crate) session_timeout: Duration,
+    pub(crate) session_cache: Option<usize>,
     pub(crate) reject_handshake: bool,
+    pub(crate) ciphers13: Option<Vec<&'static str>>,
+    pub(crate) curves: Option<Vec<&'static str>>,
+    pub(crate) verify_client: Option<Spanned<VerifyClient>>,
+    pub(crate) verify_depth: usize,
+    pub(crate) client_certificate: Option<Spanned<PathBuf>>,
+    pub(crate) trusted_certificate: Option<Spanned<PathBuf>>,
+    pub(crate) crl: Option<Spanned<PathBuf>>,
 }
 
 inherited! {
@@ -271,7 +279,15 @@ inherited! {
             prefer_server_ciphers: bool = false,
             session_tickets: bool = true,
             session_timeout: Duration = secs(300),
+            session_cache: Option<usize> = None,
             reject_handshake: bool = false,
+            ciphers13: Option<Vec<&'static str>> = None,
+            curves: Option<Vec<&'static str>> = None,
+            verify_client: Option<Spanned<VerifyClient>> = None,
+            verify_depth: usize = 1,
+            client_certificate: Option<Spanned<PathBuf>> = None,
+            trusted_certificate: Option<Spanned<PathBuf>> = None,
+            crl: Option<Spanned<PathBuf>> = None,
         }
         lists {
             certificates: Spanned<PathBuf> = Vec::new(),

@@ -10,6 +10,7 @@ use std::path::Path;
 mod address;
 mod build;
 pub mod cidr;
+mod ciphers;
 pub mod diagnostic;
 mod directives;
 mod level;

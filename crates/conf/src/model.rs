@@ -246,16 +246,46 @@ pub struct Tls {
     pub certificates: Vec<Certificate>,
     /// `ssl_protocols`; TLS 1.2 and 1.3 when not written.
     pub protocols: Protocols,
-    /// `ssl_ciphers` as written.
-    pub ciphers: Option<Spanned<String>>,
+    /// `ssl_ciphers`: suites of TLS 1.2 that may be used, in order; `None`: all.
+    pub ciphers: Option<Vec<&'static str>>,
+    /// `ssl_conf_command Ciphersuites`: suites of TLS 1.3 that may be used, in order; `None`: all.
+    pub ciphers13: Option<Vec<&'static str>>,
+    /// `ssl_ecdh_curve`: groups that may be used, in order, by rustls's names; `None`: all.
+    pub curves: Option<Vec<&'static str>>,
     /// `ssl_prefer_server_ciphers`.
     pub prefer_server_ciphers: bool,
     /// `ssl_session_tickets` (on).
     pub session_tickets: bool,
     /// `ssl_session_timeout` (5 min).
     pub session_timeout: Duration,
+    /// `ssl_session_cache`: sessions that are kept here; `None` is off.
+    pub session_cache: Option<usize>,
     /// `ssl_reject_handshake`.
     pub reject_handshake: bool,
+    /// `ssl_verify_client`.
+    pub verify_client: VerifyClient,
+    /// `ssl_verify_depth` (1): certificates between a client's and a root.
+    pub verify_depth: usize,
+    /// `ssl_client_certificate`: trusted, and named to clients.
+    pub client_certificate: Option<Spanned<PathBuf>>,
+    /// `ssl_trusted_certificate`: trusted as well.
+    pub trusted_certificate: Option<Spanned<PathBuf>>,
+    /// `ssl_crl`.
+    pub crl: Option<Spanned<PathBuf>>,
+}
+
+/// `ssl_verify_client`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum VerifyClient {
+    /// Certificates are not asked for.
+    #[default]
+    Off,
+    /// There must be one, and it must be good.
+    On,
+    /// If there is one it must be good.
+    Optional,
+    /// The same, but nobody need have signed it that is known here.
+    OptionalNoCa,
 }
 
 /// A certificate chain with its key.

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use crate::Frame;
 use crate::build::Builder;
+use crate::ciphers;
 use crate::diagnostic::{Diagnostic, MAX_FINDINGS, Severity};
 use crate::directives::suggest;
 use crate::level::{Head, HeadLayer, Layer, Level, Ssl, SslLayer, TypedRule, default_root};
 use crate::model::{
     Address, Certificate, Content, HealthCheck, If, LimitExcept, Listen, Location, Matcher, ProxyTarget,
-    Rule, Server, ServerName, Settings, Spanned, Tls,
+    Rule, Server, ServerName, Settings, Spanned, Tls, VerifyClient,
 };
 use crate::source::Span;
 
@@ -300,6 +301,19 @@ fn tls(b: &mut Builder<'_>, ssl: Ssl) -> Tls {
             format!("no \"ssl_certificate\" is defined for certificate key \"{}\"", key.value.display());
         b.report_once(Diagnostic::error(key.span, message).label("its certificate is missing"));
     }
+    let verify_client = ssl.verify_client.as_ref().map_or(VerifyClient::Off, |verify| verify.value);
+    if let (Some(verify), VerifyClient::On | VerifyClient::Optional) = (&ssl.verify_client, verify_client)
+        && ssl.client_certificate.is_none()
+        && ssl.trusted_certificate.is_none()
+    {
+        let message =
+            "no \"ssl_client_certificate\" or \"ssl_trusted_certificate\" for \"ssl_verify_client\"";
+        b.report_once(
+            Diagnostic::error(verify.span, message)
+                .label("whose certificates are good?")
+                .help("name the certificate of the authority that signs those of your clients"),
+        );
+    }
     let pair = |(chain, key): (&Spanned<PathBuf>, &Spanned<PathBuf>)| Certificate {
         chain: chain.clone(),
         key: key.clone(),
@@ -307,12 +321,41 @@ fn tls(b: &mut Builder<'_>, ssl: Ssl) -> Tls {
     Tls {
         certificates: chains.iter().zip(keys.iter()).map(pair).collect(),
         protocols: ssl.protocols,
-        ciphers: ssl.ciphers,
+        ciphers: ssl.ciphers.filter(|_| ssl.protocols.tls12).and_then(|text| suites(b, &text)),
+        ciphers13: ssl.ciphers13,
+        curves: ssl.curves,
+        session_cache: ssl.session_cache,
+        verify_client,
+        verify_depth: ssl.verify_depth,
+        client_certificate: ssl.client_certificate,
+        trusted_certificate: ssl.trusted_certificate,
+        crl: ssl.crl,
         prefer_server_ciphers: ssl.prefer_server_ciphers,
         session_tickets: ssl.session_tickets,
         session_timeout: ssl.session_timeout,
         reject_handshake: ssl.reject_handshake,
     }
+}
+
+/// Suites of TLS 1.2 that `ssl_ciphers` leaves.
+fn suites(b: &mut Builder<'_>, text: &Spanned<String>) -> Option<Vec<&'static str>> {
+    let (suites, missing) = ciphers::read(&text.value);
+    if suites.is_empty() {
+        let mistake = Diagnostic::error(text.span, format!("no suite is left of \"{}\"", text.value));
+        b.report_once(
+            mistake.label("none of these is offered: no cipher match").help(
+                "rustls has ECDHE with AES-GCM or ChaCha20-Poly1305; \"HIGH:!aNULL:!MD5\" takes them all",
+            ),
+        );
+        return None;
+    }
+    if !missing.is_empty() {
+        let missing = missing.join(", ");
+        let left = suites.join(":");
+        let note = format!("of \"ssl_ciphers\" these are not offered: {missing}");
+        b.report_once(Diagnostic::note(text.span, note).help(format!("TLS 1.2 is offered with {left}")));
+    }
+    Some(suites)
 }
 
 /// A certificate towards backends without its key, or the other way round.

@@ -54,16 +54,10 @@ pub const EMPTY: &[(&str, &str)] = &[
     ("realpath_root", "files are not served"),
     ("request_body_file", "bodies are streamed, not stored"),
     ("ssl_early_data", "requests are taken when the handshake is done"),
-    ("ssl_client_verify", "client certificates are not asked for yet"),
-    ("ssl_client_s_dn", "client certificates are not asked for yet"),
-    ("ssl_client_fingerprint", "client certificates are not asked for yet"),
-    ("ssl_client_i_dn", "client certificates are not asked for yet"),
-    ("ssl_client_serial", "client certificates are not asked for yet"),
-    ("ssl_client_cert", "client certificates are not asked for yet"),
-    ("ssl_client_escaped_cert", "client certificates are not asked for yet"),
-    ("ssl_ciphers", "what the client offers is not kept"),
-    ("ssl_curve", "it is not kept"),
-    ("ssl_curves", "what the client offers is not kept"),
+    ("ssl_sigalg", "rustls does not tell it"),
+    ("ssl_client_sigalg", "rustls does not tell it"),
+    ("ssl_ech_status", "names are not encrypted"),
+    ("ssl_ech_outer_server_name", "names are not encrypted"),
     ("tcpinfo_rtt", "see `$websocket_client_rtt`"),
     ("tcpinfo_rttvar", "see `$websocket_client_rtt`"),
     ("tcpinfo_snd_cwnd", "the system is not asked for it"),
@@ -305,6 +299,38 @@ known! {
     Uri = "uri",
     /// Name of the cipher suite.
     SslCipher = "ssl_cipher",
+    /// Suites that the client offered, by OpenSSL's names, with ":" between.
+    SslCiphers = "ssl_ciphers",
+    /// Certificate of the client in PEM, every line but the first behind a tab.
+    SslClientCert = "ssl_client_cert",
+    /// Certificate of the client in PEM, escaped for a URL.
+    SslClientEscapedCert = "ssl_client_escaped_cert",
+    /// SHA-1 of the client's certificate.
+    SslClientFingerprint = "ssl_client_fingerprint",
+    /// Issuer of the client's certificate by RFC 2253.
+    SslClientIDn = "ssl_client_i_dn",
+    /// Issuer of the client's certificate, parts behind "/".
+    SslClientIDnLegacy = "ssl_client_i_dn_legacy",
+    /// Certificate of the client in PEM.
+    SslClientRawCert = "ssl_client_raw_cert",
+    /// Subject of the client's certificate by RFC 2253.
+    SslClientSDn = "ssl_client_s_dn",
+    /// Subject of the client's certificate, parts behind "/".
+    SslClientSDnLegacy = "ssl_client_s_dn_legacy",
+    /// Serial number of the client's certificate.
+    SslClientSerial = "ssl_client_serial",
+    /// When the client's certificate ends.
+    SslClientVEnd = "ssl_client_v_end",
+    /// Days until the client's certificate ends.
+    SslClientVRemain = "ssl_client_v_remain",
+    /// When the client's certificate begins.
+    SslClientVStart = "ssl_client_v_start",
+    /// `SUCCESS`, `NONE` without a certificate, or `FAILED:` and the reason.
+    SslClientVerify = "ssl_client_verify",
+    /// Group of the key exchange.
+    SslCurve = "ssl_curve",
+    /// Groups that the client offered, with ":" between.
+    SslCurves = "ssl_curves",
     /// Version of TLS.
     SslProtocol = "ssl_protocol",
     /// Name that the client asked for by SNI.

@@ -33,11 +33,11 @@ async fn pair(tls13: bool) -> (Box<Secured>, Box<Secured>) {
     let server = async move {
         let (stream, _) = listener.accept().await.unwrap();
         let tls = Tls { protocols, ..Tls::default() };
-        let offer = offer(&tls, vec![self_signed(&[]).unwrap()]).unwrap();
+        let offer = offer(&tls, vec![self_signed(&[]).unwrap()], None).unwrap();
         handshake(Stream::Tcp(stream), |_| Ok(offer)).await.unwrap()
     };
     match tokio::join!(client, server) {
-        (Conn::Tls(client), Conn::Tls(server)) => (client, server),
+        (Conn::Tls(client), (Conn::Tls(server), _)) => (client, server),
         _ => panic!("no TLS"),
     }
 }

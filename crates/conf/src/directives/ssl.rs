@@ -2,11 +2,12 @@
 
 use super::{ANY, Entry, HTTP_SERVER, accepted, add, refused, set};
 use crate::build::Builder;
+use crate::ciphers;
 use crate::diagnostic::Diagnostic;
-use crate::model::{Protocols, Spanned};
+use crate::model::{Protocols, Spanned, VerifyClient};
 use crate::tree::Directive;
+use crate::value;
 
-const CACHE: &str = "sessions are kept by tickets and in memory, shared by all threads already";
 const STAPLING: &str = "OCSP answers are not stapled; browsers no longer ask for them";
 
 pub(super) const TABLE: &[Entry] = &[
@@ -51,7 +52,7 @@ pub(super) const TABLE: &[Entry] = &[
         (1, 1),
         "CIPHERS",
         "",
-        "Suites of TLS 1.2 in OpenSSL's notation. Those that rustls has are used; all of them are safe.",
+        "Suites of TLS 1.2 in OpenSSL's notation. Those that rustls has are offered: ECDHE with AES-GCM or ChaCha20-Poly1305. A list that leaves none of them is a mistake.",
         |b, d| {
             b.level.ssl.ciphers =
                 Some(Some(Spanned { value: d.args[0].value.clone(), span: d.args[0].span }));
@@ -72,7 +73,7 @@ pub(super) const TABLE: &[Entry] = &[
         (1, 1),
         "on | off",
         "on",
-        "Whether sessions can be resumed by tickets.",
+        "Whether sessions can be resumed by tickets. With `off` and no `ssl_session_cache` none is resumed.",
         |b, d| b.level.ssl.session_tickets = b.flag(d),
     ),
     set(
@@ -124,12 +125,33 @@ pub(super) const TABLE: &[Entry] = &[
         HTTP_SERVER,
         "suites with finite-field Diffie-Hellman are not offered, elliptic curves are",
     ),
-    accepted(
+    set(
         "ssl_ecdh_curve",
         HTTP_SERVER,
-        "the best of X25519MLKEM768, X25519, P-256 and P-384 that both sides have is used",
+        (1, 1),
+        "CURVE[:CURVE...] | auto",
+        "auto",
+        "Groups for the key exchange, best first: X25519MLKEM768, X25519, prime256v1 (P-256), secp384r1 (P-384). Others are left out with a note.",
+        curves,
     ),
-    accepted("ssl_session_cache", HTTP_SERVER, CACHE),
+    set(
+        "ssl_session_cache",
+        HTTP_SERVER,
+        (1, 2),
+        "off | none | [builtin[:SESSIONS]] [shared:NAME:SIZE]",
+        "none",
+        "Keeps sessions in memory, so that they can be resumed without tickets. About 4000 fit in 1m. Each server keeps its own, whatever the name.",
+        session_cache,
+    ),
+    set(
+        "ssl_conf_command",
+        HTTP_SERVER,
+        (2, 2),
+        "Ciphersuites NAMES",
+        "",
+        "`Ciphersuites` names the suites of TLS 1.3. Other commands are for OpenSSL and are left out with a note.",
+        conf_command,
+    ),
     accepted(
         "ssl_session_ticket_key",
         HTTP_SERVER,
@@ -139,13 +161,7 @@ pub(super) const TABLE: &[Entry] = &[
     accepted("ssl_stapling_verify", HTTP_SERVER, STAPLING),
     accepted("ssl_stapling_file", HTTP_SERVER, STAPLING),
     accepted("ssl_stapling_responder", HTTP_SERVER, STAPLING),
-    accepted(
-        "ssl_trusted_certificate",
-        HTTP_SERVER,
-        "it serves stapling and client certificates, which are not there yet",
-    ),
     accepted("ssl_buffer_size", HTTP_SERVER, "records are as long as what there is to send"),
-    accepted("ssl_conf_command", HTTP_SERVER, "it speaks to OpenSSL, which is not in use"),
     accepted(
         "ssl_certificate_cache",
         HTTP_SERVER,
@@ -157,32 +173,64 @@ pub(super) const TABLE: &[Entry] = &[
         "certificates are read once, when the configuration is loaded",
     ),
     accepted("ssl_certificate_compression", HTTP_SERVER, "certificates are sent as they are"),
-    accepted("ssl_verify_depth", HTTP_SERVER, "client certificates are not asked for yet"),
-    accepted(
-        "ssl_client_certificate",
-        HTTP_SERVER,
-        "it serves ssl_verify_client, which is reported by itself",
-    ),
-    accepted("ssl_crl", HTTP_SERVER, "it serves ssl_verify_client, which is reported by itself"),
-    accepted("ssl_ocsp", HTTP_SERVER, "it serves ssl_verify_client, which is reported by itself"),
-    refused(
-        "ssl_password_file",
-        HTTP_SERVER,
-        "Longwire does not have encrypted keys yet. Store the key without a passphrase: openssl pkey -in old.key -out new.key",
-    ),
     set(
         "ssl_verify_client",
         HTTP_SERVER,
         (1, 1),
+        "on | off | optional | optional_no_ca",
         "off",
-        "off",
-        "Longwire does not ask for client certificates yet; only `off` is accepted.",
+        "Asks clients for a certificate. The handshake takes any; a request is answered 400 when the certificate is not good (`error_page 495`) or, with `on`, missing (`error_page 496`). `optional_no_ca` takes those that nobody known here has signed. A request for another name than that of the handshake is answered 421.",
+        verify_client,
+    ),
+    set(
+        "ssl_client_certificate",
+        HTTP_SERVER,
+        (1, 1),
+        "FILE",
+        "",
+        "PEM file with the certificates of authorities that sign clients' certificates. Their names are sent to clients.",
+        |b, d| b.level.ssl.client_certificate = pem(b, d).map(Some),
+    ),
+    set(
+        "ssl_trusted_certificate",
+        HTTP_SERVER,
+        (1, 1),
+        "FILE",
+        "",
+        "PEM file with more such certificates, whose names are not sent.",
+        |b, d| b.level.ssl.trusted_certificate = pem(b, d).map(Some),
+    ),
+    set(
+        "ssl_crl",
+        HTTP_SERVER,
+        (1, 1),
+        "FILE",
+        "",
+        "PEM file with lists of revoked certificates. Every authority on the way to the root needs one.",
+        |b, d| b.level.ssl.crl = pem(b, d).map(Some),
+    ),
+    set(
+        "ssl_verify_depth",
+        HTTP_SERVER,
+        (1, 1),
+        "NUMBER",
+        "1",
+        "Authorities that may stand between a client's certificate and a root.",
         |b, d| {
-            if d.args[0].value != "off" {
-                let mistake = Diagnostic::error(d.span, "Longwire does not have client certificates yet");
-                b.report(mistake.label("without it everybody would be let in"));
-            }
+            b.level.ssl.verify_depth = b.number(d).map(|depth| usize::try_from(depth).unwrap_or(usize::MAX))
         },
+    ),
+    refused(
+        "ssl_ocsp",
+        HTTP_SERVER,
+        "Longwire does not ask OCSP responders yet. Leaving this out would trust revoked certificates; \"ssl_crl\" is there",
+    ),
+    accepted("ssl_ocsp_cache", HTTP_SERVER, "it serves ssl_ocsp, which is reported by itself"),
+    accepted("ssl_ocsp_responder", HTTP_SERVER, "it serves ssl_ocsp, which is reported by itself"),
+    accepted(
+        "ssl_password_file",
+        HTTP_SERVER,
+        "keys without a passphrase need none, and an encrypted key is reported by itself",
     ),
 ];
 
@@ -198,6 +246,84 @@ fn pem(b: &mut Builder<'_>, d: &Directive) -> Option<Spanned<std::path::PathBuf>
         return None;
     }
     Some(b.conf_path(word))
+}
+
+fn verify_client(b: &mut Builder<'_>, d: &Directive) {
+    let word = &d.args[0];
+    let value = match word.value.as_str() {
+        "off" => VerifyClient::Off,
+        "on" => VerifyClient::On,
+        "optional" => VerifyClient::Optional,
+        "optional_no_ca" => VerifyClient::OptionalNoCa,
+        other => {
+            let message = format!("invalid value \"{other}\"");
+            let help = "what may stand here is on, off, optional or optional_no_ca";
+            return b.report(Diagnostic::error(word.span, message).help(help));
+        }
+    };
+    b.level.ssl.verify_client = Some(Some(Spanned { value, span: d.span }));
+}
+
+fn curves(b: &mut Builder<'_>, d: &Directive) {
+    let word = &d.args[0];
+    let (curves, missing) = ciphers::groups(&word.value);
+    if curves.is_empty() {
+        let mistake = Diagnostic::error(word.span, format!("no curve is left of \"{}\"", word.value));
+        let help = "rustls has X25519MLKEM768, X25519, prime256v1 and secp384r1";
+        return b.report(mistake.help(help));
+    }
+    if !missing.is_empty() {
+        let note = format!("of \"ssl_ecdh_curve\" these are not offered: {}", missing.join(", "));
+        b.report(Diagnostic::note(word.span, note));
+    }
+    b.level.ssl.curves = Some(Some(curves));
+}
+
+/// What nginx keeps in a megabyte.
+const SESSIONS_PER_MEGABYTE: u64 = 4000;
+/// A cache of its own that nobody gave a size.
+const SESSIONS_BUILTIN: u64 = 20 * 1024;
+/// More than this is memory that nobody meant to give.
+const MOST_SESSIONS: u64 = 1 << 20;
+
+fn session_cache(b: &mut Builder<'_>, d: &Directive) {
+    let mut sessions = None;
+    for word in &d.args {
+        let parts: Vec<&str> = word.value.split(':').collect();
+        let found = match parts.as_slice() {
+            ["off" | "none"] => Some(None),
+            ["builtin"] => Some(Some(SESSIONS_BUILTIN)),
+            ["builtin", number] => value::number(number).map(Some),
+            ["shared", name, size] if !name.is_empty() => value::size(size)
+                .filter(|size| *size > 0)
+                .map(|size| Some((size.saturating_mul(SESSIONS_PER_MEGABYTE) >> 20).max(1))),
+            _ => None,
+        };
+        let Some(found) = found else {
+            let message = format!("invalid session cache \"{}\"", word.value);
+            let help = "write off, none, builtin or, for example, \"shared:SSL:10m\"";
+            return b.report(Diagnostic::error(word.span, message).help(help));
+        };
+        sessions = sessions.max(found);
+    }
+    let sessions = sessions.map(|sessions| sessions.min(MOST_SESSIONS) as usize);
+    b.level.ssl.session_cache = Some(sessions);
+}
+
+fn conf_command(b: &mut Builder<'_>, d: &Directive) {
+    let word = &d.args[1];
+    if !d.args[0].value.eq_ignore_ascii_case("Ciphersuites") {
+        let name = format!("ssl_conf_command {}", d.args[0].value);
+        return b.without_effect(&name, d.span, "it speaks to OpenSSL, which is not in use");
+    }
+    let named = word.value.split(':');
+    let suites: Vec<_> =
+        named.filter_map(|name| ciphers::TLS13.iter().find(|known| **known == name).copied()).collect();
+    if suites.is_empty() {
+        let mistake = Diagnostic::error(word.span, format!("no suite is left of \"{}\"", word.value));
+        return b.report(mistake.help(format!("rustls has {}", ciphers::TLS13.join(", "))));
+    }
+    b.level.ssl.ciphers13 = Some(Some(suites));
 }
 
 /// Reads versions of TLS; those that are no more are left out with a note.

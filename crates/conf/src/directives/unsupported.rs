@@ -116,10 +116,7 @@ impl Builder<'_> {
     pub(crate) fn unsupported(&mut self, d: &Directive, entry: &Entry, lack: Lack) {
         let name = &d.name.value;
         let reason = entry.text.split(". ").next().unwrap_or("");
-        let at_place = match (lack, self.context) {
-            (Lack::Definition, _) | (_, Context::Main | Context::Events) => false,
-            _ => true,
-        };
+        let at_place = lack != Lack::Definition && !matches!(self.context, Context::Main | Context::Events);
         let warning = Diagnostic::warning(d.span, format!("\"{name}\" is left out: {reason}"));
         self.report(if at_place {
             warning.label(match self.context {
