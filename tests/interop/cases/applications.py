@@ -6,6 +6,7 @@ import sys
 import uuid
 
 from websockets.asyncio.client import connect
+from websockets.asyncio.server import serve
 
 from house import EXAMPLES, ROOM, case, free_port
 
@@ -81,3 +82,52 @@ async def jupyter(house):
     await house.run("curl", "-sS", "--noproxy", "*", "-m", "60", "-X", "DELETE", "-H", f"Authorization: token {token}",
                     f"{base}/api/kernels/{kernel}", bound=90)
     return f"{code} gave {printed.strip()}"
+
+
+@case("a single-page app: files, API and WebSocket from one server")
+async def single_page_app(house):
+    root = house.folder / "app"
+    (root / "assets").mkdir(parents=True)
+    (root / "index.html").write_text("<title>app</title>")
+    (root / "assets" / "main-1a2b.js").write_text("start()")
+    (root / "robots.txt").write_text("User-agent: *\n")
+
+    async def answer(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        told = json.dumps({"path": head.split()[1].decode(), "proto": "X-Forwarded-Proto: http\r\n".lower() in head.decode().lower()})
+        writer.write(f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(told)}\r\n"
+                     f"Connection: close\r\n\r\n{told}".encode())
+        await writer.drain()
+        writer.close()
+
+    async def chat(socket):
+        async for message in socket:
+            await socket.send(f"{socket.request.path}: {message}")
+
+    api = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with api, serve(chat, "127.0.0.1", 0) as sockets:
+        longwire = await house.longwire(example(
+            "single-page-app.conf", listen=("listen 80;", "listen 127.0.0.1:0;"), root=("/var/www/app", str(root)),
+            api=("127.0.0.1:3000", f"127.0.0.1:{api.sockets[0].getsockname()[1]}"),
+            ws=("127.0.0.1:3001", f"127.0.0.1:{sockets.sockets[0].getsockname()[1]}")))
+        base = f"127.0.0.1:{longwire.port}"
+
+        async def get(path):
+            status, said = await house.run("curl", "-sS", "--noproxy", "*", "-m", "30", "-i", f"http://{base}{path}")
+            assert status == 0, said
+            head, body = said.replace("\r\n", "\n").split("\n\n", 1)
+            return int(head.split()[1]), head.lower(), body
+
+        for path in ("/", "/index.html", "/users/7/settings"):
+            status, head, body = await get(path)
+            assert (status, body) == (200, "<title>app</title>") and "cache-control: no-cache" in head, (path, head, body)
+        status, head, body = await get("/assets/main-1a2b.js")
+        assert (status, body) == (200, "start()") and "immutable" in head and "max-age=31536000" in head, head
+        assert (await get("/assets/gone.js"))[0] == 404
+        assert (await get("/robots.txt"))[2] == "User-agent: *\n"
+        status, _, body = await get("/api/users?page=2")
+        assert (status, json.loads(body)) == (200, {"path": "/api/users?page=2", "proto": True}), body
+        async with connect(f"ws://{base}/ws?room=1", proxy=None) as client:
+            await client.send("hello")
+            assert await client.recv() == "/ws?room=1: hello"
+    return "files, fallback, API and WebSocket"
