@@ -301,7 +301,8 @@ known! {
     SslCipher = "ssl_cipher",
     /// Suites that the client offered, by OpenSSL's names, with ":" between.
     SslCiphers = "ssl_ciphers",
-    /// Certificate of the client in PEM, every line but the first behind a tab.
+    /// Certificate of the client in PEM, every line but the first behind a tab. No header can carry it: see
+    /// `$ssl_client_escaped_cert`.
     SslClientCert = "ssl_client_cert",
     /// Certificate of the client in PEM, escaped for a URL.
     SslClientEscapedCert = "ssl_client_escaped_cert",

@@ -82,7 +82,7 @@ pub(super) const TABLE: &[Entry] = &[
         (1, 1),
         "TIME",
         "5m",
-        "How long a session can be resumed.",
+        "How long a session can be resumed; by ticket at most for some hours, because their keys are changed every six.",
         |b, d| b.level.ssl.session_timeout = b.seconds(d),
     ),
     set(
