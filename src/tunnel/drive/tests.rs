@@ -1,3 +1,5 @@
+//! Single turns of a tunnel over streams that give and take what they are told to.
+
 use std::collections::VecDeque;
 use std::task::Waker;
 
@@ -148,4 +150,15 @@ fn an_end_that_is_given_up_holds_nothing_back() {
     drive.settle_at(5 * SECOND);
     assert!(drive.tunnel.is_ending());
     assert!(drive.played_at(Side::Client).reads.is_empty(), "it is read from");
+}
+
+/// However much comes from one tunnel, a turn of it ends.
+#[test]
+fn a_busy_tunnel_lets_others_have_their_turn() {
+    let mut drive = Drive::played(options(None));
+    let all = 10 * ROUNDS;
+    drive.played_at(Side::Client).reads.extend((0..all).map(|_| text(Side::Client)));
+    drive.played_at(Side::Backend).writes.extend((0..all).map(|_| Some(1000)));
+    assert!(drive.turn(1, &mut Context::from_waker(Waker::noop()), |_| true), "there is more");
+    assert_eq!(drive.played_at(Side::Client).reads.len(), all - ROUNDS);
 }

@@ -73,8 +73,8 @@ fn options(rng: &mut Rng) -> Options {
         write_us: [rng.u64(4..8) * SECOND; 2],
         close_us: rng.u64(2..5) * SECOND,
         max_message: Some(MAX_MESSAGE),
-        rsv: 0,
         rate: None,
+        rsv: 0,
     }
 }
 
