@@ -174,7 +174,7 @@ async fn encrypt(stream: Stream, site: &Site, service: &Service) -> Result<(Conn
             let offer = offer.or_else(|| snapshot.offers.get(site.default).cloned().flatten());
             let offer = offer.ok_or_else(|| "no certificate for this server".to_owned())?;
             let http2 = site.http2 || snapshot.config.servers[chosen].http2;
-            Ok(if http2 { tls::with_http2(&offer) } else { offer })
+            Ok(if http2 { tls::with_http2(offer) } else { offer })
         };
         tls::handshake(stream, choose).await.map(|(conn, hello)| (conn, Some(hello)))
     };

@@ -22,6 +22,8 @@ use crate::net::Stream;
 #[derive(Clone)]
 pub struct Offer {
     config: Arc<ServerConfig>,
+    /// The same with HTTP/2 before HTTP/1.1.
+    http2: Arc<ServerConfig>,
     /// How clients' certificates are judged, where they are asked for.
     judge: Option<Arc<Judge>>,
 }
@@ -66,7 +68,9 @@ pub fn offer(
     config.enable_secret_extraction = true;
     config.key_log = Arc::new(Collector);
     session::resume(&mut config, tls)?;
-    Ok(Offer { config: Arc::new(config), judge })
+    let mut http2 = config.clone();
+    http2.alpn_protocols.insert(0, b"h2".to_vec());
+    Ok(Offer { config: Arc::new(config), http2: Arc::new(http2), judge })
 }
 
 /// Suites and groups that a server offers, in its order.
@@ -100,11 +104,9 @@ fn provider(tls: &Tls) -> CryptoProvider {
     provider
 }
 
-/// The same with HTTP/2 before HTTP/1.1.
-pub fn with_http2(offer: &Offer) -> Offer {
-    let mut config = ServerConfig::clone(&offer.config);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Offer { config: Arc::new(config), judge: offer.judge.clone() }
+/// What is offered where HTTP/2 is on.
+pub fn with_http2(offer: Offer) -> Offer {
+    Offer { config: offer.http2.clone(), ..offer }
 }
 
 /// Performs a handshake as a server. `choose` gives the offer for the name that SNI tells, in lower case, or empty.
@@ -123,7 +125,7 @@ pub async fn handshake(
             curves: said.named_groups().unwrap_or_default().iter().map(|group| u16::from(*group)).collect(),
             ..Hello::default()
         };
-        let Offer { config, judge } = choose(&name)?;
+        let Offer { config, judge, .. } = choose(&name)?;
         let tls = start.into_stream(config).await.map_err(|e| e.to_string())?;
         let connection = tls.get_ref().1;
         hello.curve = connection.negotiated_key_exchange_group().map(|group| u16::from(group.name()));
