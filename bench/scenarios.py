@@ -92,7 +92,7 @@ class Bench:
 
     def idle(self, peer, leg):
         """Memory of the process for each tunnel that is open and silent."""
-        count = 2000 if self.quick else 9000
+        count = 9000
         # What the first connections leave behind is there once, whatever comes.
         self.load("echo", peer.url[leg], connections=10, count=100).run()
         time.sleep(0.5)
