@@ -109,7 +109,7 @@ class Bench:
         """What one message costs there and back."""
         for size, count in (("64", 100_000), ("1024", 60_000), ("16384", 20_000), ("262144", 1500)):
             count = count // 3 if self.quick else count
-            load = self.load("echo", peer.url[leg], connections=50, size=size, count=count, seconds=60)
+            load = self.load("echo", peer.url[leg], connections=100, size=size, count=count, seconds=60)
             counters = procs.Counters(peer.pid, self.perf, self.folder)
             result = load.run()
             if result["failed"]:
@@ -193,7 +193,7 @@ class Bench:
         peer = peers.Peer(name, self.at, self.log, wrapper)
         try:
             for size, count in (("64", 4000), ("1024", 4000), ("16384", 500), ("262144", 50)):
-                load = self.load("echo", peer.url[leg], connections=50, size=size, count=count, seconds=60)
+                load = self.load("echo", peer.url[leg], connections=100, size=size, count=count, seconds=60)
                 self.control("--zero", peer.pid)
                 result = load.run()
                 self.control("--dump", peer.pid)
