@@ -5,12 +5,12 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::backend::switching;
 use support::frames::{BINARY, CLOSE, CONTINUATION, KEY, PING, TEXT};
 use support::tls::Identity;
-use support::{Backend, Conn, Folder, Frame, Longwire, close, seed, site, text, until};
+use support::{Backend, Conn, Folder, Frame, Longwire, WAIT, close, seed, site, text, until};
 
 /// A proxy with these directives between a client and a backend, both in the test's hands.
 fn tunnel(directives: &str) -> (Longwire, Conn, Conn) {
