@@ -11,7 +11,7 @@ mod writer;
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use longwire_conf::model::{AccessLog, Config, ErrorLog, Level, LogFormat, Server, Settings};
@@ -23,18 +23,29 @@ pub use pieces::{Pieces, Reader};
 pub use writer::OpenError;
 use writer::{Sink, Writer};
 
-/// Every log file of the process, each opened once. Clones share them.
+/// The logs of one configuration. A file is open once in the process, however many configurations write to it, and is
+/// closed when the last of their logs is dropped. Clones share all.
 #[derive(Debug, Clone)]
 pub struct Logs {
     shared: Arc<Shared>,
+    own: Arc<Own>,
+}
+
+/// What belongs to one configuration.
+#[derive(Debug)]
+struct Own {
+    /// Its files stay open as long as this is there.
+    _sinks: Vec<Arc<Sink>>,
+    /// `error_log` of the main context.
+    main: Arc<[ErrorLog]>,
 }
 
 #[derive(Debug)]
 struct Shared {
     /// By path; `None` is standard error.
-    sinks: RwLock<HashMap<Option<PathBuf>, Arc<Sink>>>,
-    /// `error_log` of the main context.
-    main: RwLock<Arc<[ErrorLog]>>,
+    sinks: RwLock<HashMap<Option<PathBuf>, Weak<Sink>>>,
+    /// The configuration in force: what belongs to no place is written to its main log.
+    present: RwLock<Arc<Own>>,
     writer: Writer,
 }
 
@@ -42,36 +53,34 @@ impl Logs {
     /// Opens all files of a configuration and starts the writer.
     pub fn open(config: &Config) -> Result<Logs, OpenError> {
         let stderr = Arc::new(Sink::open(None)?);
-        let shared = Shared {
-            sinks: RwLock::new(HashMap::from([(None, Arc::clone(&stderr))])),
-            main: RwLock::new(Arc::default()),
-            writer: Writer::start(stderr)?,
-        };
-        let logs = Logs { shared: Arc::new(shared) };
-        logs.adopt(config)?;
-        Ok(logs)
+        let mut sinks = HashMap::from([(None, Arc::downgrade(&stderr))]);
+        let own = Arc::new(Own::open(config, &mut sinks)?);
+        let writer = Writer::start(stderr)?;
+        let shared = Shared { sinks: RwLock::new(sinks), present: RwLock::new(own.clone()), writer };
+        Ok(Logs { shared: Arc::new(shared), own })
     }
 
-    /// Takes over the files of another configuration: all new ones are opened, or none. Those of the old one stay
-    /// open, for requests that still use it.
-    pub fn adopt(&self, config: &Config) -> Result<(), OpenError> {
-        let mut added = HashMap::new();
-        for path in paths(config) {
-            if self.sink(&path).is_none() && !added.contains_key(&path) {
-                let sink = Arc::new(Sink::open(path.clone())?);
-                added.insert(path, sink);
-            }
-        }
-        self.shared.sinks.write().unwrap_or_else(PoisonError::into_inner).extend(added);
-        *self.shared.main.write().unwrap_or_else(PoisonError::into_inner) = main_log(config);
-        Ok(())
+    /// The logs of another configuration: all files that are new in it are opened, or none. It is not in force yet.
+    /// One at a time may be made.
+    pub fn next(&self, config: &Config) -> Result<Logs, OpenError> {
+        let mut sinks = self.shared.sinks.read().unwrap_or_else(PoisonError::into_inner).clone();
+        // Opening may take its time, and meanwhile others log.
+        let own = Arc::new(Own::open(config, &mut sinks)?);
+        sinks.retain(|_, sink| sink.strong_count() > 0);
+        *self.shared.sinks.write().unwrap_or_else(PoisonError::into_inner) = sinks;
+        Ok(Logs { shared: Arc::clone(&self.shared), own })
+    }
+
+    /// From now on this is the configuration in force.
+    pub fn take_over(&self) {
+        *self.shared.present.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&self.own);
     }
 
     /// Opens every file anew by its name, after somebody moved the old ones away. Where that fails the old file
     /// stays in use.
     pub fn reopen(&self) -> Vec<OpenError> {
         let sinks = self.shared.sinks.read().unwrap_or_else(PoisonError::into_inner);
-        sinks.values().filter_map(|sink| sink.reopen().err()).collect()
+        sinks.values().filter_map(Weak::upgrade).filter_map(|sink| sink.reopen().err()).collect()
     }
 
     /// Waits until what was logged so far is written, but not for ever.
@@ -162,11 +171,30 @@ impl Logs {
     }
 
     fn sink(&self, path: &Option<PathBuf>) -> Option<Arc<Sink>> {
-        self.shared.sinks.read().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
+        self.shared.sinks.read().unwrap_or_else(PoisonError::into_inner).get(path)?.upgrade()
     }
 
     fn main(&self) -> Arc<[ErrorLog]> {
-        Arc::clone(&self.shared.main.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.shared.present.read().unwrap_or_else(PoisonError::into_inner).main)
+    }
+}
+
+impl Own {
+    /// Opens what is not open yet, and enters it among `sinks`.
+    fn open(config: &Config, sinks: &mut HashMap<Option<PathBuf>, Weak<Sink>>) -> Result<Own, OpenError> {
+        let mut own = HashMap::new();
+        for path in paths(config) {
+            if own.contains_key(&path) {
+                continue;
+            }
+            let sink = match sinks.get(&path).and_then(Weak::upgrade) {
+                Some(sink) => sink,
+                None => Arc::new(Sink::open(path.clone())?),
+            };
+            own.insert(path, sink);
+        }
+        sinks.extend(own.iter().map(|(path, sink)| (path.clone(), Arc::downgrade(sink))));
+        Ok(Own { _sinks: own.into_values().collect(), main: main_log(config) })
     }
 }
 
@@ -302,6 +330,36 @@ mod tests {
         );
     }
 
+    /// Whether this process has the file of this name open.
+    fn is_open(path: &std::path::Path) -> bool {
+        let open = fs::read_dir("/proc/self/fd").unwrap();
+        open.flatten().filter_map(|entry| fs::read_link(entry.path()).ok()).any(|target| target == path)
+    }
+
+    #[test]
+    fn files_that_no_configuration_uses_any_more_are_closed() {
+        let directory = Directory::new("close");
+        let before = Logs::open(&config(&directory)).unwrap();
+        let mut other = config(&directory);
+        other.main.error_log = directory.errors("other.log", Level::Info);
+        let after = before.next(&other).unwrap();
+        let none = Context::default();
+        after.error(&[], Level::Error, &none, "not in force yet");
+        after.take_over();
+        before.error(&[], Level::Error, &none, "in force");
+        let old = directory.errors("main.log", Level::Info);
+        before.error(&old, Level::Error, &none, "a request that began before");
+        before.flush();
+        let [main, other] = ["main.log", "other.log"].map(|name| directory.read(name));
+        assert!(main.contains("not in force yet") && main.contains("a request that began before"), "{main}");
+        assert!(other.ends_with(": in force\n") && other.lines().count() == 1, "{other}");
+        let file = |name| directory.0.join(name);
+        assert!(is_open(&file("main.log")));
+        drop(before);
+        assert!(!is_open(&file("main.log")) && is_open(&file("other.log")) && is_open(&file("server.log")));
+        assert!(after.reopen().is_empty());
+    }
+
     #[test]
     fn a_file_that_cannot_be_opened_is_named_and_changes_nothing() {
         let directory = Directory::new("fail");
@@ -309,7 +367,7 @@ mod tests {
         let logs = Logs::open(&good).unwrap();
         let mut bad = config(&directory);
         bad.main.error_log = directory.errors("none/x.log", Level::Info);
-        for error in [logs.adopt(&bad).unwrap_err(), Logs::open(&bad).unwrap_err()] {
+        for error in [logs.next(&bad).unwrap_err(), Logs::open(&bad).unwrap_err()] {
             let text = error.to_string();
             assert!(text.starts_with("open() \"") && text.contains("none/x.log\" failed: "), "{text}");
         }
