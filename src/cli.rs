@@ -8,7 +8,7 @@ use std::sync::Arc;
 use longwire_conf::{Input, Loaded, Severity};
 
 use crate::demo::Backend;
-use crate::lifecycle::{Outcome, Signal, Startup, check, load, read_pid, run, send, show};
+use crate::lifecycle::{Origin, Outcome, Signal, Startup, check, load, read_pid, run, send, show};
 use crate::net::Endpoint;
 use crate::tunnel::Tunnels;
 
@@ -121,18 +121,21 @@ fn with_file(args: &Args, file: &Path) -> Result<Outcome, String> {
         return Err("--listen goes with --to or the demonstration; a file has its \"listen\"".into());
     }
     let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let prefix = args.prefix.as_deref().unwrap_or(folder);
-    let globals = globals(args);
-    let allow_unsupported = args.allow_unsupported;
-    let loaded = load(Input { file, prefix, globals: globals.as_deref(), allow_unsupported });
+    let origin = Origin {
+        file: file.to_owned(),
+        prefix: args.prefix.clone().unwrap_or_else(|| folder.to_owned()),
+        globals: globals(args),
+        allow_unsupported: args.allow_unsupported,
+    };
+    let loaded = load(&origin);
     if let Some(name) = &args.signal {
         return signal(name, loaded);
     }
     if let (Some(log), None) = (&args.error_log, &loaded.config) {
-        record(&prefix.join(log), &loaded);
+        record(&origin.prefix.join(log), &loaded);
     }
     if !args.test {
-        return Ok(run(Startup { loaded, ready: Box::new(|_, _| {}) }));
+        return Ok(run(Startup { loaded, origin: Some(origin), ready: Box::new(|_, _| {}) }));
     }
     let shown = file.display();
     let parsed = loaded.config.is_some();
@@ -166,12 +169,7 @@ fn globals(args: &Args) -> Option<String> {
 /// `-e`: what is wrong with the configuration goes to that log as well; standard error has it anyway.
 fn record(log: &Path, loaded: &Loaded) {
     let errors = loaded.diagnostics.iter().filter(|d| d.severity == Severity::Error);
-    let lines: String = errors
-        .map(|d| match d.span.map(|span| loaded.sources.locate(span)) {
-            Some((path, line, _)) => format!("[emerg] {} in {}:{line}\n", d.message, path.display()),
-            None => format!("[emerg] {}\n", d.message),
-        })
-        .collect();
+    let lines: String = errors.map(|d| format!("[emerg] {}\n", d.line(&loaded.sources))).collect();
     let file = std::fs::OpenOptions::new().create(true).append(true).open(log);
     if let Err(error) = file.and_then(|mut file| std::io::Write::write_all(&mut file, lines.as_bytes())) {
         eprintln!("longwire: [alert] could not open error log file {}: {error}", log.display());
@@ -217,7 +215,7 @@ fn without_file(args: &Args, to: &str) -> Result<Outcome, String> {
             println!("Longwire: http://{address} -> {to}, WebSockets pinged every 30 s at both ends");
         }
     });
-    Ok(run(Startup { loaded, ready }))
+    Ok(run(Startup { loaded, origin: None, ready }))
 }
 
 /// The configuration that `--to` stands for.
@@ -260,7 +258,7 @@ fn demonstrate(args: &Args) -> Result<Outcome, String> {
             println!("{}", introduction(&address.to_string(), &text));
         }
     });
-    Ok(run(Startup { loaded, ready }))
+    Ok(run(Startup { loaded, origin: None, ready }))
 }
 
 fn introduction(address: &str, configuration: &str) -> String {

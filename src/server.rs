@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use longwire_conf::model::Level;
+use tokio::task::JoinHandle;
 
 use crate::clock;
-use crate::http::{self, Service};
+use crate::http::{self, Arrival, Door, Service};
 use crate::log::Context;
-use crate::net::{Announced, Endpoint, Listener, Stream, bind, os_text, read_announced};
+use crate::net::{Announced, Endpoint, Listener, Options, Stream, bind, os_text, read_announced};
 use crate::route::facts::{ConnectionFacts, Peer, TlsFacts};
 use crate::snapshot::{Binding, Site, Snapshot};
 use crate::tls::{self, Conn, Hello, Session};
@@ -18,8 +19,33 @@ use crate::tls::{self, Conn, Hello, Session};
 /// After a failed accept (no descriptors left), how long to wait for better times; nginx waits as long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
-/// Listening sockets with what they serve.
-pub struct Sockets(Vec<(Listener, Arc<Binding>)>);
+/// The listening sockets of the process, with what they serve.
+#[derive(Default)]
+pub struct Sockets(Vec<Open>);
+
+/// One of them.
+struct Open {
+    /// As the configuration says it: port 0 stands for whatever port the kernel chose for this place.
+    endpoint: Endpoint,
+    options: Options,
+    listener: Arc<Listener>,
+    door: Arc<Door>,
+    accepting: JoinHandle<()>,
+}
+
+/// Sockets that a configuration needs beside those that are there: bound, and not accepted on yet.
+pub struct Fresh(Vec<(Arc<Binding>, Listener)>);
+
+/// What a change of the configuration made of the listening sockets.
+#[derive(Debug, Default)]
+pub struct Turned {
+    /// Addresses that are listened on from now on.
+    pub added: Vec<Endpoint>,
+    /// Addresses that are not any more.
+    pub removed: Vec<Endpoint>,
+    /// What could not be changed on a socket that is open, in words for the log.
+    pub unchanged: Vec<String>,
+}
 
 /// An address that cannot be listened on.
 #[derive(Debug)]
@@ -42,76 +68,172 @@ impl std::fmt::Display for BindError {
     }
 }
 
-/// Binds all sockets of a configuration, or says all that cannot be bound.
-pub fn bind_all(snapshot: &Snapshot) -> Result<Sockets, Vec<BindError>> {
-    let mut bound = Vec::new();
-    let mut faults = Vec::new();
-    for binding in &snapshot.bindings {
-        match bind(&binding.endpoint, binding.options) {
-            Ok(listener) => bound.push((listener, binding.clone())),
-            Err(source) => faults.push(BindError { endpoint: binding.endpoint.clone(), source }),
-        }
-    }
-    if faults.is_empty() { Ok(Sockets(bound)) } else { Err(faults) }
-}
-
 impl Sockets {
+    /// Binds what a configuration needs and this has not, or says all that cannot be bound. Nothing that is there
+    /// changes.
+    pub fn bind(&self, snapshot: &Snapshot) -> Result<Fresh, Vec<BindError>> {
+        let mut bound = Vec::new();
+        let mut faults = Vec::new();
+        for binding in &snapshot.bindings {
+            if self.0.iter().any(|open| open.endpoint == binding.endpoint) {
+                continue;
+            }
+            match bind(&binding.endpoint, binding.options) {
+                Ok(listener) => bound.push((binding.clone(), listener)),
+                Err(source) => faults.push(BindError { endpoint: binding.endpoint.clone(), source }),
+            }
+        }
+        if faults.is_empty() { Ok(Fresh(bound)) } else { Err(faults) }
+    }
+
+    /// From now on this generation serves; `fresh` was bound for it. What is accepted on an address that is not in it
+    /// any more is answered by the generation before, once, and then the socket is closed.
+    pub async fn turn_to(&mut self, service: &Arc<Service>, fresh: Fresh) -> Turned {
+        let mut turned = Turned::default();
+        let (mut kept, mut gone) = (Vec::new(), Vec::new());
+        for mut open in self.0.drain(..) {
+            match service.snapshot.bindings.iter().find(|binding| binding.endpoint == open.endpoint) {
+                Some(binding) => {
+                    open.turn_to(service, binding, &mut turned.unchanged);
+                    kept.push(open);
+                }
+                None => gone.push(open),
+            }
+        }
+        for (binding, listener) in fresh.0 {
+            let open = Open::new(service, binding, listener);
+            turned.added.extend(open.listener.local());
+            kept.push(open);
+        }
+        self.0 = kept;
+        for open in gone {
+            turned.removed.extend(open.listener.local());
+            open.end().await;
+        }
+        turned
+    }
+
     /// The addresses, with the ports that the kernel chose.
     pub fn addresses(&self) -> Vec<Endpoint> {
-        self.0.iter().filter_map(|(listener, _)| listener.local().ok()).collect()
-    }
-
-    /// Serves until the service stops; then no more connections are accepted, and those that are open end after the
-    /// request in work. Returns at once.
-    pub fn serve(self, service: &Arc<Service>) {
-        for (listener, binding) in self.0 {
-            tokio::spawn(accept(listener, binding, service.clone()));
-        }
+        self.0.iter().filter_map(|open| open.listener.local().ok()).collect()
     }
 }
 
-async fn accept(listener: Listener, binding: Arc<Binding>, service: Arc<Service>) {
-    static SERIAL: AtomicU64 = AtomicU64::new(1);
+impl Open {
+    /// Accepts on a socket from now on.
+    fn new(service: &Arc<Service>, binding: Arc<Binding>, listener: Listener) -> Open {
+        let (endpoint, options) = (binding.endpoint.clone(), binding.options);
+        let listener = Arc::new(listener);
+        let door = Arc::new(Door::new(service.clone(), binding));
+        let accepting = tokio::spawn(accept(listener.clone(), door.clone()));
+        Open { endpoint, options, listener, door, accepting }
+    }
+
+    /// The same socket for another generation. `unchanged` is told what stays as it was on the socket.
+    fn turn_to(&mut self, service: &Arc<Service>, binding: &Arc<Binding>, unchanged: &mut Vec<String>) {
+        let endpoint = &self.endpoint;
+        let (before, wanted) = (self.options, binding.options);
+        if wanted.backlog != before.backlog {
+            match self.listener.set_backlog(wanted) {
+                Ok(()) => self.options.backlog = wanted.backlog,
+                Err(error) => {
+                    unchanged.push(format!("backlog of {endpoint} stays as it was ({})", os_text(&error)))
+                }
+            }
+        }
+        for (name, changes) in [
+            ("reuseport", wanted.reuseport != before.reuseport),
+            ("ipv6only", wanted.ipv6only != before.ipv6only),
+        ] {
+            if changes {
+                unchanged.push(format!("\"{name}\" of {endpoint} stays as it was until a restart"));
+            }
+        }
+        let (_, present) = self.door.present();
+        if binding.keeps_terms_of(&present) {
+            return self.door.turn_to(service.clone(), binding.clone());
+        }
+        // Who came in under other terms (without TLS, or without saying where from) leaves after the request in work.
+        let door = Arc::new(Door::new(service.clone(), binding.clone()));
+        self.accepting = tokio::spawn(accept(self.listener.clone(), door.clone()));
+        std::mem::replace(&mut self.door, door).close();
+    }
+
+    /// Accepts what waits already, and closes the socket.
+    async fn end(self) {
+        let Open { listener, door, accepting, .. } = self;
+        drop(listener);
+        door.close();
+        // It has nothing to wait for any more; a panic there has been said.
+        let _ = accepting.await;
+    }
+}
+
+/// Accepts until the door is closed or the process stops. Connections that are open end after the request in work then.
+async fn accept(listener: Arc<Listener>, door: Arc<Door>) {
     let local = listener.accepts_on();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = service.stopped() => return,
+            () = door.closed() => break,
+            () = door.stopped() => return,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                let serial = SERIAL.fetch_add(1, Relaxed);
-                service.census.accepted.fetch_add(1, Relaxed);
-                let local = local.clone();
-                tokio::spawn(connection(stream, peer, local, serial, binding.clone(), service.clone()));
-            }
+            Ok(accepted) => welcome(accepted, local.clone(), &door),
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
+                let (service, binding) = door.present();
                 let message = format!("accept() on {} failed ({})", binding.endpoint, os_text(&error));
                 service.snapshot.logs.error(&[], Level::Crit, &Context::default(), message);
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                drop((service, binding));
+                tokio::select! {
+                    () = tokio::time::sleep(ACCEPT_PAUSE) => {}
+                    () = door.closed() => break,
+                }
             }
         }
     }
+    // Only where nobody else accepts on it: to the kernel, what waits there is to be reset.
+    if let Some(listener) = Arc::into_inner(listener) {
+        listener.give_up(|accepted| welcome(accepted, local.clone(), &door));
+    }
 }
 
-async fn connection(
+/// Serves a connection as a task of its own.
+fn welcome((stream, peer): (Stream, Endpoint), local: Option<Endpoint>, door: &Arc<Door>) {
+    static SERIAL: AtomicU64 = AtomicU64::new(1);
+    let serial = SERIAL.fetch_add(1, Relaxed);
+    tokio::spawn(connection(stream, peer, local, serial, door.clone()));
+}
+
+async fn connection(stream: Stream, peer: Endpoint, local: Option<Endpoint>, serial: u64, door: Arc<Door>) {
+    let Some(local) = local.or_else(|| stream.local().ok()) else { return };
+    let arrival = Arrival { door, local };
+    // Boxed, as what follows: a task is moved about before it runs, and most of it is for later.
+    if let Some((conn, facts, plain_on_tls)) = Box::pin(begin(stream, peer, serial, &arrival)).await {
+        Box::pin(http::serve(arrival, Arc::new(facts), conn, plain_on_tls)).await;
+    }
+}
+
+/// What comes before HTTP, by the generation that is in force now. Tells as well whether the client speaks without TLS
+/// where that is wanted.
+async fn begin(
     mut stream: Stream,
     peer: Endpoint,
-    local: Option<Endpoint>,
     serial: u64,
-    binding: Arc<Binding>,
-    service: Arc<Service>,
-) {
-    let Some(local) = local.or_else(|| stream.local().ok()) else { return };
-    let Some(site) = binding.site(&local).cloned() else { return };
+    arrival: &Arrival,
+) -> Option<(Conn, ConnectionFacts, bool)> {
+    let (service, binding) = arrival.door.present();
+    service.census.accepted.fetch_add(1, Relaxed);
+    let local = &arrival.local;
+    let site = binding.site(local)?.clone();
     if binding.keepalive {
         stream.set_keepalive();
     }
     let mut facts = ConnectionFacts {
         serial,
         remote: peer_of(&peer),
-        local: peer_of(&local),
+        local: peer_of(local),
         announced: None,
         came_from: None,
         accepted_us: clock::now_us(),
@@ -128,14 +250,14 @@ async fn connection(
                     if error.kind() == io::ErrorKind::InvalidData { Level::Error } else { Level::Info };
                 let message = format_args!("{} while reading PROXY protocol", os_text(&error));
                 let log = &service.snapshot.config.servers[site.default].settings.error_log;
-                return service.snapshot.logs.error(log, level, &Context::connection(&facts), message);
+                service.snapshot.logs.error(log, level, &Context::connection(&facts), message);
+                return None;
             }
         }
     }
     let (conn, hello) = match site.ssl {
         false => (Conn::Plain(stream), Some(Hello::default())),
-        // Boxed, as what follows: a task is moved about before it runs, and most of it is for later.
-        true => match Box::pin(encrypt(stream, &site, &service)).await {
+        true => match encrypt(stream, &site, &service).await {
             Ok(done) => done,
             Err(reason) => {
                 // As in nginx: what strangers do to a TLS port is no error of ours.
@@ -143,13 +265,13 @@ async fn connection(
                 let server = &service.snapshot.config.servers[site.default];
                 let log = &server.settings.error_log;
                 service.snapshot.logs.error(log, Level::Info, &Context::connection(&facts), message);
-                return;
+                return None;
             }
         },
     };
     let plain_on_tls = hello.is_none();
     facts.tls = conn.session().map(|session| tls_facts(session, hello.unwrap_or_default(), &site));
-    Box::pin(http::serve(service, site, Arc::new(facts), conn, plain_on_tls)).await;
+    Some((conn, facts, plain_on_tls))
 }
 
 /// Reads the header of the PROXY protocol, in the time that a request head may take.

@@ -78,6 +78,15 @@ impl Binding {
             .or_else(|| self.sites.iter().find(|(endpoint, _)| *endpoint == self.endpoint))
             .map(|(_, site)| site)
     }
+
+    /// Whether connections that came in by `before`, the same socket, may ask their next request here: how they began
+    /// is how they would begin now.
+    pub fn keeps_terms_of(&self, before: &Binding) -> bool {
+        let mut places = self.sites.iter().chain(&before.sites).map(|(endpoint, _)| endpoint);
+        let terms =
+            |binding: &Binding, place| binding.site(place).map(|site| (site.ssl, site.proxy_protocol));
+        places.all(|place| terms(self, place) == terms(before, place))
+    }
 }
 
 impl Snapshot {
@@ -470,7 +479,7 @@ fn server_offer(
         warnings.push(fault(
             Severity::Warning,
             listen.span,
-            "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive: a self-signed certificate is made at each start"
+            "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive: a self-signed certificate is made at each start and reload"
                 .into(),
             vec![
                 "browsers will warn; for real use name the files that your certificate authority gave you:".into(),

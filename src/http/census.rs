@@ -7,7 +7,7 @@ use super::exchange::{Exchange, Step};
 use super::phases::answered;
 use crate::route::answer::{Answer, plain_text};
 
-/// Counts of a service. Whoever holds a clone of a mark is counted by it.
+/// Counts of the process. Whoever holds a clone of a mark is counted by it.
 #[derive(Debug, Default)]
 pub(crate) struct Census {
     /// Connections that were accepted, ever.

@@ -14,6 +14,7 @@ use longwire_wire::handshake::is_websocket_upgrade;
 
 use super::Service;
 use super::body::{self, Progress};
+use super::door::{Arrival, Door};
 use super::guarded::Shared;
 use super::gzip::{Gzipped, Sizes};
 use super::handshake::Switch;
@@ -49,6 +50,7 @@ const MAX_CHANGES: u8 = 11;
 /// What one request needs while it is served.
 pub(super) struct Exchange {
     pub(super) service: Arc<Service>,
+    door: Arc<Door>,
     pub(super) shared: Arc<Shared>,
     pub(super) facts: Facts,
     pub(super) settings: Arc<Settings>,
@@ -117,17 +119,19 @@ pub(super) enum Jump {
     Path(String, String),
 }
 
-/// Serves one request.
+/// Serves one request, by the generation that is in force now, to its end.
 pub(super) async fn serve(
-    service: Arc<Service>,
+    arrival: Arrival,
     connection: Arc<ConnectionFacts>,
     shared: Arc<Shared>,
-    site: Arc<Site>,
     number: u64,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Unanswered> {
+    // A door always knows the addresses that it leads to.
+    let Some((service, site)) = arrival.present() else { return Err(Unanswered) };
     let snapshot = service.snapshot.clone();
-    let (exchange, fault) = Exchange::new(service, connection, shared, &site, number, request);
+    let (exchange, fault) =
+        Exchange::new((service, arrival.door), connection, shared, &site, number, request);
     let mut begun = Begun(Some(exchange));
     let Some(exchange) = &mut begun.0 else { return Err(Unanswered) };
     let server = &snapshot.config.servers[exchange.choose_server(&site, &fault)];
@@ -163,7 +167,7 @@ impl Drop for Begun {
 impl Exchange {
     /// Gathers the facts. The second value says what is wrong with the request, if anything is.
     fn new(
-        service: Arc<Service>,
+        (service, door): (Arc<Service>, Arc<Door>),
         connection: Arc<ConnectionFacts>,
         shared: Arc<Shared>,
         site: &Site,
@@ -226,6 +230,7 @@ impl Exchange {
         let working = service.census.working.clone();
         let exchange = Exchange {
             service,
+            door,
             shared,
             facts,
             settings,
@@ -258,6 +263,7 @@ impl Exchange {
         facts.lead_to(uri, String::new());
         let mut sub = Exchange {
             service: self.service.clone(),
+            door: self.door.clone(),
             shared: self.shared.clone(),
             facts,
             settings: self.settings.clone(),
@@ -431,7 +437,7 @@ impl Exchange {
             // Whatever follows a handshake that failed is no HTTP. A body that nobody wants is not waited for.
             || self.handshake
             || unread
-            || self.service.is_stopping();
+            || self.door.is_leaving();
         if last && self.facts.protocol != Protocol::Http2 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

@@ -24,14 +24,13 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::Sleep;
 
-use super::Service;
+use super::door::Arrival;
 use super::exchange::{self, Unanswered};
 use super::frames::Wire;
 use super::guarded::{Limits, Shared, poll_read_with};
 use crate::clock;
 use crate::log;
 use crate::route::facts::ConnectionFacts;
-use crate::snapshot::Site;
 use crate::tls::Conn;
 use crate::upstream::{Body, BoxError};
 
@@ -62,17 +61,19 @@ pub(super) async fn begins_so(conn: &mut Conn) -> io::Result<(Vec<u8>, bool)> {
     Ok((early, whole))
 }
 
-/// Serves a connection to its end. Once the service stops, the client is told to open no more streams.
+/// Serves a connection to its end. Once its door is closed or the process stops, the client is told to open no more
+/// streams.
 pub(super) async fn serve(
-    service: Arc<Service>,
-    site: Arc<Site>,
+    arrival: Arrival,
     facts: Arc<ConnectionFacts>,
     conn: Conn,
     early: Vec<u8>,
     limits: Limits,
 ) {
+    let Some((service, site)) = arrival.present() else { return };
     let server = &service.snapshot.config.servers[site.default];
     let most = server.http2_max_concurrent_streams;
+    let max_head = u32::try_from(server.max_head).unwrap_or(u32::MAX);
     let state = Arc::new(State {
         active: AtomicUsize::new(0),
         requests: AtomicU64::new(0),
@@ -87,23 +88,27 @@ pub(super) async fn serve(
         limits,
         changed: Notify::new(),
     });
+    // It may stay for long, and its generation need not.
+    drop((service, site));
     let told = facts.clone();
     let say = |message: &str| {
+        let Some((service, site)) = arrival.present() else { return };
+        let settings = &service.snapshot.config.servers[site.default].settings;
         let context = log::Context::connection(&told);
-        service.snapshot.logs.error(&server.settings.error_log, Level::Info, &context, message);
+        service.snapshot.logs.error(&settings.error_log, Level::Info, &context, message);
     };
     let handler = service_fn(|request| {
         let number = state.requests.fetch_add(1, Relaxed) + 1;
         if number >= state.most_requests {
             state.changed.notify_one();
         }
-        answer(service.clone(), facts.clone(), site.clone(), number, request)
+        answer(arrival.clone(), facts.clone(), number, request)
     });
     let watched = Watched { io: conn, early, wire: Wire::new(), state: state.clone() };
     let connection = http2::Builder::new(Executor(state.clone()))
         .timer(TokioTimer::new())
         .max_concurrent_streams(most)
-        .max_header_list_size(u32::try_from(server.max_head).unwrap_or(u32::MAX))
+        .max_header_list_size(max_head)
         .max_send_buf_size(SEND_BUFFER)
         .serve_connection(TokioIo::new(watched), handler);
     let mut connection = pin!(connection);
@@ -117,7 +122,8 @@ pub(super) async fn serve(
                 Overdue::Head => say("client timed out while sending a request head"),
                 Overdue::Gone => break,
             },
-            () = service.stopped(), if left_us.is_none() => {}
+            () = arrival.door.closed(), if left_us.is_none() => {}
+            () = arrival.door.stopped(), if left_us.is_none() => {}
         }
         connection.as_mut().graceful_shutdown();
         left_us.get_or_insert_with(clock::now_us);
@@ -351,15 +357,14 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Executo
 
 /// Serves one request.
 async fn answer(
-    service: Arc<Service>,
+    arrival: Arrival,
     facts: Arc<ConnectionFacts>,
-    site: Arc<Site>,
     number: u64,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Unanswered> {
     let stream = STREAM.with(Arc::clone);
     let bodiless = request.method() == Method::HEAD;
-    let response = exchange::serve(service, facts, stream.shared.clone(), site, number, request).await?;
+    let response = exchange::serve(arrival, facts, stream.shared.clone(), number, request).await?;
     // As long as it would be without HPACK, which hyper keeps to itself.
     let head = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 2);
     stream.shared.sent.fetch_add(FRAME_HEAD + head.sum::<usize>() as u64, Relaxed);

@@ -7,6 +7,7 @@ mod census;
 mod choice;
 mod connection;
 mod disk;
+mod door;
 mod epilogue;
 mod exchange;
 mod files;
@@ -28,6 +29,7 @@ mod target;
 use std::sync::Arc;
 
 pub use connection::serve;
+pub use door::{Arrival, Door};
 
 use tokio::sync::watch;
 
@@ -36,35 +38,31 @@ use crate::tunnel::Tunnels;
 use census::Census;
 use places::Places;
 
-/// What serving a request needs: the configuration in force and the tunnels that are open.
+/// What serving a request needs: one configuration, and what all of them share.
 ///
-/// Every connection and every tunnel holds it, so that whoever has the other end of `stop` sees when all are gone.
+/// Every request and every tunnel holds the one that it began with. Whoever has the other end of `stop` sees when all
+/// are gone.
 pub struct Service {
     /// The configuration.
     pub snapshot: Arc<Snapshot>,
-    /// Open tunnels.
+    /// Open tunnels of the process.
     pub tunnels: Arc<Tunnels>,
     /// Who is here.
-    pub(crate) census: Census,
+    pub(crate) census: Arc<Census>,
     /// The ways they take.
     places: Places,
     stop: watch::Receiver<bool>,
 }
 
 impl Service {
-    /// Serves by this configuration until `stop` is true.
+    /// The first generation of a process, which serves until `stop` is true.
     pub fn new(snapshot: Arc<Snapshot>, tunnels: Arc<Tunnels>, stop: watch::Receiver<bool>) -> Service {
-        Service { snapshot, tunnels, census: Census::default(), places: Places::default(), stop }
+        Service { snapshot, tunnels, census: Arc::default(), places: Places::default(), stop }
     }
 
-    /// Whether answers end their connections.
-    pub fn is_stopping(&self) -> bool {
-        *self.stop.borrow()
-    }
-
-    /// Waits until it is to stop.
-    pub async fn stopped(&self) {
-        // The other end being gone means the same.
-        let _ = self.stop.clone().wait_for(|stop| *stop).await;
+    /// The generation after this one, by another configuration.
+    pub fn next(&self, snapshot: Arc<Snapshot>) -> Service {
+        let (tunnels, census, stop) = (self.tunnels.clone(), self.census.clone(), self.stop.clone());
+        Service { snapshot, tunnels, census, places: Places::default(), stop }
     }
 }

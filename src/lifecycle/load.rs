@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use longwire_conf::{Diagnostic, Input, Loaded, Reader, Severity, Sources};
 
 /// Reads files and globs from the disk.
-pub struct Disk;
+struct Disk;
 
 impl Reader for Disk {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
@@ -29,9 +29,24 @@ impl Reader for Disk {
     }
 }
 
-/// Reads a configuration from the disk.
-pub fn load(input: Input<'_>) -> Loaded {
-    longwire_conf::load(&Disk, input)
+/// Where a configuration comes from, to be read now and again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// `-c`.
+    pub file: PathBuf,
+    /// `-p`, or the folder of the file.
+    pub prefix: PathBuf,
+    /// `-g`, and `-e` in its words.
+    pub globals: Option<String>,
+    /// `--allow-unsupported`.
+    pub allow_unsupported: bool,
+}
+
+/// Reads a configuration from the disk, as it is there now.
+pub fn load(origin: &Origin) -> Loaded {
+    let Origin { file, prefix, globals, allow_unsupported } = origin;
+    let allow_unsupported = *allow_unsupported;
+    longwire_conf::load(&Disk, Input { file, prefix, globals: globals.as_deref(), allow_unsupported })
 }
 
 /// Shows diagnostics on standard error, down to the given severity.

@@ -2,8 +2,20 @@
 
 mod load;
 mod process;
+mod reload;
 mod run;
+mod shutdown;
+mod signals;
 
-pub use load::{Disk, load, show};
+use longwire_conf::model::Level;
+
+use crate::log::{Context, Logs};
+
+pub use load::{Origin, load, show};
 pub use process::{PidFile, Signal, read_pid, send};
 pub use run::{Outcome, Ready, Startup, check, run};
+
+/// Writes to the main error log.
+fn say(logs: &Logs, level: Level, message: std::fmt::Arguments<'_>) {
+    logs.error(&[], level, &Context::default(), message);
+}

@@ -4,26 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longwire_conf::model::{Config, Level};
-use longwire_conf::{Diagnostic, Loaded, Severity, Sources};
-use longwire_wire::{Cause, CloseCode};
+use longwire_conf::{Diagnostic, Loaded, Severity};
 use nix::unistd::geteuid;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 
-use super::load::show;
+use super::load::{Origin, show};
 use super::process::{PidFile, become_user, check_user, raise_files};
-use crate::clock;
+use super::reload::{Fixed, Reload};
+use super::signals::{Signals, Wish};
+use super::{say, shutdown};
 use crate::http::Service;
-use crate::log::{Context, Logs};
+use crate::log::Logs;
 use crate::net::Endpoint;
-use crate::server::bind_all;
+use crate::server::Sockets;
 use crate::snapshot::Snapshot;
 use crate::tunnel::Tunnels;
+use crate::upstream::Ledger;
 
-/// After SIGTERM, how long tunnels have for their Close frames.
-const STOP_PATIENCE: Duration = Duration::from_secs(1);
-/// Then, how long they have to be told of in the logs.
-const CUT_PATIENCE: Duration = Duration::from_millis(200);
 /// How often idle connections to backends are looked through.
 const SWEEP: Duration = Duration::from_secs(5);
 
@@ -40,6 +38,8 @@ pub enum Outcome {
 pub struct Startup {
     /// The configuration, with what was found in it.
     pub loaded: Loaded,
+    /// Where it came from, to be read again by a reload; `None` when it is no file.
+    pub origin: Option<Origin>,
     /// Called once all sockets are bound, with their addresses and the table of tunnels.
     pub ready: Ready,
 }
@@ -50,8 +50,8 @@ pub type Ready = Box<dyn FnOnce(&[Endpoint], &Arc<Tunnels>) + Send>;
 /// `-t`: everything but binding. Says what was found, down to notes unless `quiet`.
 pub fn check(loaded: Loaded, quiet: bool) -> Outcome {
     let least = if quiet { Severity::Error } else { Severity::Note };
-    match prepare(loaded, least) {
-        Some((snapshot, _)) => {
+    match prepare(loaded, &Arc::default(), least) {
+        Some(snapshot) => {
             snapshot.logs.flush();
             Outcome::Done
         }
@@ -59,17 +59,31 @@ pub fn check(loaded: Loaded, quiet: bool) -> Outcome {
     }
 }
 
+/// The process at work.
+pub(super) struct Running {
+    /// The generation in force.
+    pub(super) service: Arc<Service>,
+    /// What it listens on.
+    pub(super) sockets: Sockets,
+    /// What servers have to do, whatever the generation.
+    pub(super) ledger: Arc<Ledger>,
+    /// Where the configuration came from; `None` when it was no file.
+    pub(super) origin: Option<Origin>,
+    /// What was fixed at the start and no reload changes.
+    pub(super) fixed: Fixed,
+    /// What it is asked for.
+    pub(super) signals: Signals,
+    /// Ends it when true; closed once no connection and no tunnel is left, and nothing here leads to one.
+    pub(super) stop: watch::Sender<bool>,
+    /// Removed at the end.
+    pub(super) _pid_file: Option<PidFile>,
+}
+
 /// Builds the snapshot and shows what was found on the way; `None` when something is in the way.
-fn prepare(loaded: Loaded, least: Severity) -> Option<(Snapshot, Sources)> {
+fn prepare(loaded: Loaded, ledger: &Arc<Ledger>, least: Severity) -> Option<Snapshot> {
     show(&loaded.diagnostics, &loaded.sources, least);
     let config = loaded.config?;
-    let mut faults = Vec::new();
-    if let Some(user) = &config.main.user
-        && let Err(message) = check_user(&user.value.0, user.value.1.as_deref())
-    {
-        let span = Some(user.span);
-        faults.push(Diagnostic { severity: Severity::Error, span, message, label: None, help: Vec::new() });
-    }
+    let mut faults: Vec<_> = user_fault(&config).into_iter().collect();
     let logs = match Logs::open(&config) {
         Ok(logs) => logs,
         Err(error) => {
@@ -78,10 +92,10 @@ fn prepare(loaded: Loaded, least: Severity) -> Option<(Snapshot, Sources)> {
         }
     };
     let mut warnings = Vec::new();
-    let built = Snapshot::build(config, logs, &Arc::default(), &mut warnings);
+    let built = Snapshot::build(config, logs, ledger, &mut warnings);
     show(&warnings, &loaded.sources, least);
     match built {
-        Ok(snapshot) if faults.is_empty() => return Some((snapshot, loaded.sources)),
+        Ok(snapshot) if faults.is_empty() => return Some(snapshot),
         Ok(_) => {}
         Err(more) => faults.extend(more),
     }
@@ -89,10 +103,18 @@ fn prepare(loaded: Loaded, least: Severity) -> Option<(Snapshot, Sources)> {
     None
 }
 
+/// A `user` that is nobody.
+pub(super) fn user_fault(config: &Config) -> Option<Diagnostic> {
+    let user = config.main.user.as_ref()?;
+    let message = check_user(&user.value.0, user.value.1.as_deref()).err()?;
+    Some(Diagnostic::error(user.span, message))
+}
+
 /// Serves until a signal ends it.
 pub fn run(startup: Startup) -> Outcome {
-    let Startup { loaded, ready } = startup;
-    let Some((snapshot, _)) = prepare(loaded, Severity::Warning) else { return Outcome::Failed };
+    let Startup { loaded, origin, ready } = startup;
+    let ledger = Arc::default();
+    let Some(snapshot) = prepare(loaded, &ledger, Severity::Warning) else { return Outcome::Failed };
     let threads = snapshot.config.main.worker_processes;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = threads {
@@ -106,139 +128,117 @@ pub fn run(startup: Startup) -> Outcome {
         }
     };
     let logs = snapshot.logs.clone();
-    let outcome = runtime.block_on(serve(Arc::new(snapshot), ready));
+    let outcome = runtime.block_on(async {
+        match begin(Arc::new(snapshot), ledger, origin).await {
+            Ok(running) => {
+                ready(&running.sockets.addresses(), &running.service.tunnels);
+                serve(running).await;
+                Outcome::Done
+            }
+            Err(Unable) => Outcome::Failed,
+        }
+    });
     // What still runs is abandoned: its time was up.
     runtime.shutdown_timeout(Duration::from_millis(100));
     logs.flush();
     outcome
 }
 
-async fn serve(snapshot: Arc<Snapshot>, ready: Ready) -> Outcome {
+/// It cannot start, and has said why.
+struct Unable;
+
+/// Binds, takes its place in the system, and accepts connections.
+async fn begin(
+    snapshot: Arc<Snapshot>,
+    ledger: Arc<Ledger>,
+    origin: Option<Origin>,
+) -> Result<Running, Unable> {
     let logs = snapshot.logs.clone();
-    let say = |level: Level, message: std::fmt::Arguments<'_>| {
-        logs.error(&[], level, &Context::default(), message);
+    let unable = |message: &dyn std::fmt::Display| {
+        eprintln!("longwire: [emerg] {message}");
+        Unable
     };
     if let Err(error) = raise_files(snapshot.config.main.worker_rlimit_nofile) {
-        say(Level::Alert, format_args!("the limit of open files could not be raised: {error}"));
+        say(&logs, Level::Alert, format_args!("the limit of open files could not be raised: {error}"));
     }
-    let sockets = match bind_all(&snapshot) {
-        Ok(sockets) => sockets,
-        Err(errors) => {
-            let log = &snapshot.config.main.error_log;
-            let shown = log.is_empty() || log.iter().any(|log| log.path.is_none());
-            for error in errors {
-                say(Level::Emerg, format_args!("{error}"));
-                // Whoever typed the command looks at the terminal, also where the log is a file.
-                if !shown {
-                    eprintln!("longwire: [emerg] {error}");
-                }
-            }
-            return Outcome::Failed;
-        }
-    };
-    let _pid_file = match pid_file(&snapshot.config) {
-        Ok(file) => file,
-        Err(message) => {
-            eprintln!("longwire: [emerg] {message}");
-            return Outcome::Failed;
-        }
-    };
-    match &snapshot.config.main.user {
-        Some(_) if !geteuid().is_root() => say(
-            Level::Warn,
-            format_args!(
-                "the \"user\" directive makes sense only if the process runs with super-user privileges, ignored"
-            ),
-        ),
-        Some(user) => {
-            // Whoever asked for fewer rights must not be served with all of them.
-            if let Err(message) = become_user(&user.value.0, user.value.1.as_deref()) {
-                say(Level::Emerg, format_args!("{message}"));
-                eprintln!("longwire: [emerg] {message}");
-                return Outcome::Failed;
+    let mut sockets = Sockets::default();
+    let fresh = sockets.bind(&snapshot).map_err(|errors| {
+        let log = &snapshot.config.main.error_log;
+        let shown = log.is_empty() || log.iter().any(|log| log.path.is_none());
+        for error in errors {
+            say(&logs, Level::Emerg, format_args!("{error}"));
+            // Whoever typed the command looks at the terminal, also where the log is a file.
+            if !shown {
+                unable(&error);
             }
         }
-        None => {}
-    }
-    let mut signals = match Signals::new() {
-        Ok(signals) => signals,
-        Err(error) => {
-            eprintln!("longwire: [emerg] cannot listen to signals: {error}");
-            return Outcome::Failed;
-        }
-    };
+        Unable
+    })?;
+    let pid_file = pid_file(&snapshot.config).map_err(|message| unable(&message))?;
+    give_up_rights(&snapshot.config, &logs).map_err(|message| {
+        say(&logs, Level::Emerg, format_args!("{message}"));
+        unable(&message)
+    })?;
+    let signals = Signals::new().map_err(|error| unable(&format!("cannot listen to signals: {error}")))?;
     let threads = snapshot.config.main.worker_processes.unwrap_or_else(cores);
-    let tunnels = match Tunnels::start(threads) {
-        Ok(tunnels) => Arc::new(tunnels),
-        Err(error) => {
-            eprintln!("longwire: [emerg] cannot start the pumps: {error}");
-            return Outcome::Failed;
-        }
-    };
+    let tunnels =
+        Tunnels::start(threads).map_err(|error| unable(&format!("cannot start the pumps: {error}")))?;
     let (stop, stopped) = watch::channel(false);
+    let fixed = Fixed::of(&snapshot.config);
     snapshot.start();
-    let addresses = sockets.addresses();
-    sockets.serve(&Arc::new(Service::new(snapshot.clone(), tunnels.clone(), stopped)));
-    for address in &addresses {
-        say(Level::Notice, format_args!("listening on {address}"));
+    let service = Arc::new(Service::new(snapshot, Arc::new(tunnels), stopped));
+    for address in sockets.turn_to(&service, fresh).await.added {
+        say(&logs, Level::Notice, format_args!("listening on {address}"));
     }
-    ready(&addresses, &tunnels);
-    let patience = loop {
-        tokio::select! {
-            wish = signals.next() => match wish {
-                Wish::Stop => break Some(STOP_PATIENCE),
-                Wish::Quit => break snapshot.config.main.worker_shutdown_timeout,
-                Wish::Reopen => {
-                    say(Level::Notice, format_args!("reopening logs"));
-                    for error in logs.reopen() {
-                        say(Level::Emerg, format_args!("{error}"));
-                    }
-                }
-                Wish::Reload => say(
-                    Level::Error,
-                    format_args!("reload is not there yet: the configuration in force stays; restart to change it"),
-                ),
-            },
-            () = tokio::time::sleep(SWEEP) => snapshot.groups.iter().for_each(|group| group.sweep()),
-        }
-    };
-    say(
-        Level::Notice,
-        format_args!("shutting down, tunnels that get their Close frames: {}", tunnels.count()),
-    );
-    let _ = stop.send(true);
-    tunnels.close_all(CloseCode::GOING_AWAY, Cause::Shutdown);
-    wind_down(&stop, &mut signals, patience).await;
-    if tunnels.count() > 0 {
-        say(Level::Warn, format_args!("time is up, tunnels that are cut: {}", tunnels.count()));
-        tunnels.cut_all();
-        // Their last lines are worth a moment.
-        let _ = tokio::time::timeout(CUT_PATIENCE, stop.closed()).await;
-    }
-    say(Level::Notice, format_args!("exit"));
-    Outcome::Done
+    Ok(Running { service, sockets, ledger, origin, fixed, signals, stop, _pid_file: pid_file })
 }
 
-/// Waits until every connection is gone, `patience` is over, or a second signal says to hurry.
-async fn wind_down(stop: &watch::Sender<bool>, signals: &mut Signals, mut patience: Option<Duration>) {
-    let begun = clock::now_us();
-    loop {
-        let over = async {
-            match patience {
-                Some(patience) => {
-                    let end = begun.saturating_add(clock::micros(patience));
-                    tokio::time::sleep_until(clock::instant(end)).await;
-                }
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = stop.closed() => return,
-            () = over => return,
-            wish = signals.next() => if wish == Wish::Stop {
-                patience = Some(Duration::ZERO);
-            },
+/// `user`. Whoever asked for fewer rights must not be served with all of them.
+fn give_up_rights(config: &Config, logs: &Logs) -> Result<(), String> {
+    match &config.main.user {
+        Some(_) if !geteuid().is_root() => {
+            say(
+                logs,
+                Level::Warn,
+                format_args!(
+                    "the \"user\" directive makes sense only if the process runs with super-user privileges, ignored"
+                ),
+            );
+            Ok(())
         }
+        Some(user) => become_user(&user.value.0, user.value.1.as_deref()),
+        None => Ok(()),
+    }
+}
+
+/// Obeys signals, until one ends it.
+async fn serve(mut running: Running) {
+    let mut sweep = tokio::time::interval(SWEEP);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut reload = Reload::default();
+    loop {
+        tokio::select! {
+            wish = running.signals.next() => match wish {
+                Wish::Stop => return shutdown::stop(running).await,
+                Wish::Quit => return shutdown::quit(running).await,
+                Wish::Reload => reload.begin(&running),
+                Wish::Reopen => reopen(&running.service.snapshot.logs),
+                Wish::Upgrade => say(
+                    &running.service.snapshot.logs,
+                    Level::Error,
+                    format_args!("upgrade is not there yet: the process goes on as it is"),
+                ),
+            },
+            built = reload.built() => reload.finish(built, &mut running).await,
+            _ = sweep.tick() => running.service.snapshot.groups.iter().for_each(|group| group.sweep()),
+        }
+    }
+}
+
+fn reopen(logs: &Logs) {
+    say(logs, Level::Notice, format_args!("reopening logs"));
+    for error in logs.reopen() {
+        say(logs, Level::Emerg, format_args!("{error}"));
     }
 }
 
@@ -251,46 +251,4 @@ fn pid_file(config: &Config) -> Result<Option<PidFile>, String> {
     PidFile::create(&path.value)
         .map(Some)
         .map_err(|error| format!("the pid file {} cannot be written: {error}", path.value.display()))
-}
-
-/// What a signal asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wish {
-    Stop,
-    Quit,
-    Reload,
-    Reopen,
-}
-
-struct Signals {
-    term: Signal,
-    int: Signal,
-    quit: Signal,
-    hup: Signal,
-    usr1: Signal,
-    usr2: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Signals> {
-        Ok(Signals {
-            term: signal(SignalKind::terminate())?,
-            int: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-            hup: signal(SignalKind::hangup())?,
-            usr1: signal(SignalKind::user_defined1())?,
-            usr2: signal(SignalKind::user_defined2())?,
-        })
-    }
-
-    async fn next(&mut self) -> Wish {
-        tokio::select! {
-            _ = self.term.recv() => Wish::Stop,
-            _ = self.int.recv() => Wish::Stop,
-            _ = self.quit.recv() => Wish::Quit,
-            _ = self.hup.recv() => Wish::Reload,
-            _ = self.usr2.recv() => Wish::Reload,
-            _ = self.usr1.recv() => Wish::Reopen,
-        }
-    }
 }

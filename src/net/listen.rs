@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::PathBuf;
 
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, UnixListener};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::Stream;
 
@@ -39,7 +39,7 @@ pub enum Listener {
 }
 
 /// Options of a listening socket, in nginx's words.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Options {
     /// `backlog`; 511 when not given, as nginx.
     pub backlog: Option<u32>,
@@ -49,9 +49,15 @@ pub struct Options {
     pub ipv6only: bool,
 }
 
+impl Options {
+    fn queue(self) -> i32 {
+        self.backlog.unwrap_or(511).min(i32::MAX as u32) as i32
+    }
+}
+
 /// Binds and listens. Must be called inside a tokio runtime.
 pub fn bind(endpoint: &Endpoint, options: Options) -> io::Result<Listener> {
-    let backlog = options.backlog.unwrap_or(511).min(i32::MAX as u32) as i32;
+    let backlog = options.queue();
     match endpoint {
         Endpoint::Tcp(address) => {
             let socket = Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
@@ -108,6 +114,38 @@ impl Listener {
         }
     }
 
+    /// Closes it, after those connections were accepted that wait already. Must be called inside a tokio runtime.
+    pub fn give_up(self, mut take: impl FnMut((Stream, Endpoint))) {
+        // Straight from the system: the runtime may not have heard of the latest.
+        let mut this = self;
+        match &mut this {
+            Listener::Tcp(tcp) => {
+                while let Ok((stream, peer)) = accept_now(SockRef::from(&*tcp)) {
+                    if let (Ok(stream), Some(peer)) = (TcpStream::from_std(stream.into()), peer.as_socket()) {
+                        take((Stream::Tcp(stream), Endpoint::Tcp(peer)));
+                    }
+                }
+            }
+            Listener::Unix(unix, path) => {
+                // Nobody finds it from here on, so that there is an end to those who wait.
+                let _ = std::fs::remove_file(std::mem::take(path));
+                while let Ok((stream, _)) = accept_now(SockRef::from(&*unix)) {
+                    if let Ok(stream) = UnixStream::from_std(stream.into()) {
+                        take((Stream::Unix(stream), Endpoint::Unix(PathBuf::new())));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Changes how many connections may wait to be accepted.
+    pub fn set_backlog(&self, options: Options) -> io::Result<()> {
+        match self {
+            Listener::Tcp(tcp) => SockRef::from(tcp).listen(options.queue()),
+            Listener::Unix(unix, _) => SockRef::from(unix).listen(options.queue()),
+        }
+    }
+
     /// The address that clients connect to, when there is only one.
     pub fn accepts_on(&self) -> Option<Endpoint> {
         self.local().ok().filter(|local| match local {
@@ -121,6 +159,22 @@ impl Listener {
         match self {
             Listener::Tcp(tcp) => tcp.local_addr().map(Endpoint::Tcp),
             Listener::Unix(_, path) => Ok(Endpoint::Unix(path.clone())),
+        }
+    }
+}
+
+/// A connection that waits, ready for the runtime.
+fn accept_now(socket: SockRef<'_>) -> io::Result<(Socket, SockAddr)> {
+    loop {
+        match socket.accept() {
+            // It left before its turn, or a signal came.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
+            accepted => {
+                let (stream, peer) = accepted?;
+                stream.set_nonblocking(true)?;
+                return Ok((stream, peer));
+            }
         }
     }
 }

@@ -205,6 +205,19 @@ impl Longwire {
         kill(Pid::from_raw(self.pid() as i32), signal).unwrap();
     }
 
+    /// Puts another configuration in the file, has it read, and gives what the error log says until that is done.
+    pub fn reload(&self, configuration: &str) -> String {
+        self.folder.write("longwire.conf", in_folder(configuration, &self.folder));
+        let before = self.log().len();
+        self.signal(Signal::SIGHUP);
+        let said = self.log.wait(WAIT, |log| {
+            let said = &log[before..];
+            let end = said.find("reload done").or_else(|| said.find("reload failed"))?;
+            Some(said[..end + said[end..].find('\n')?].to_owned())
+        });
+        said.unwrap_or_else(|log| panic!("the reload did not end:\n{log}"))
+    }
+
     /// The error log so far.
     pub fn log(&self) -> String {
         self.log.state.lock().unwrap().0.clone()

@@ -87,6 +87,18 @@ impl Diagnostic {
         text
     }
 
+    /// In one line, as nginx's error log has it: what, where, and what would be right.
+    pub fn line(&self, sources: &Sources) -> String {
+        let mut text = self.message.clone();
+        if let Some((path, line, _)) = self.span.map(|span| sources.locate(span)) {
+            text.push_str(&format!(" in {}:{line}", path.display()));
+        }
+        if !self.help.is_empty() {
+            text.push_str(&format!(" (help: {})", self.help.join(" ")));
+        }
+        text
+    }
+
     /// The line of the span with the mark under it; a span of several lines is marked on its first.
     fn excerpt<'a>(
         &'a self,

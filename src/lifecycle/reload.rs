@@ -1,0 +1,190 @@
+//! Another generation in the same process: the configuration is read and built beside the one in force, and put in its
+//! place when nothing is in the way. What is in the way is said, and then nothing has changed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use longwire_conf::model::{Config, Level};
+use longwire_conf::{Diagnostic, Severity, Sources};
+use tokio::sync::oneshot;
+
+use super::load::{Origin, load};
+use super::process::raise_files;
+use super::run::{Running, user_fault};
+use super::say;
+use crate::log::Logs;
+use crate::snapshot::Snapshot;
+use crate::upstream::Ledger;
+
+/// A reload under way, if there is one.
+#[derive(Default)]
+pub(super) struct Reload {
+    building: Option<oneshot::Receiver<Built>>,
+    /// It was asked for again meanwhile: what is being read may be older than that.
+    again: bool,
+}
+
+/// What came of building: a snapshot, or all that is in the way.
+pub(super) struct Built {
+    outcome: Result<Snapshot, Vec<String>>,
+    warnings: Vec<String>,
+}
+
+/// What a process settles when it starts.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fixed {
+    threads: Option<usize>,
+    user: Option<(String, Option<String>)>,
+    pid: Option<PathBuf>,
+}
+
+impl Fixed {
+    /// As this configuration wants it.
+    pub(super) fn of(config: &Config) -> Fixed {
+        let main = &config.main;
+        Fixed {
+            threads: main.worker_processes,
+            user: main.user.as_ref().map(|user| user.value.clone()),
+            pid: main.pid.as_ref().map(|pid| pid.value.clone()),
+        }
+    }
+
+    /// Directives that want something else than what is.
+    fn differs(&self, wanted: &Fixed) -> impl Iterator<Item = &'static str> {
+        let all = [
+            ("worker_processes", self.threads != wanted.threads),
+            ("user", self.user != wanted.user),
+            ("pid", self.pid != wanted.pid),
+        ];
+        all.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name)
+    }
+}
+
+impl Reload {
+    /// Begins to build the next generation beside the one in force. One that is under way is finished first, and then
+    /// there is one more, however often it was asked for.
+    pub(super) fn begin(&mut self, running: &Running) {
+        if self.building.is_some() {
+            self.again = true;
+            return;
+        }
+        let present = &running.service.snapshot;
+        let Some(origin) = running.origin.clone() else {
+            return say(
+                &present.logs,
+                Level::Error,
+                format_args!("reload: there is no configuration file to read again, nothing changes"),
+            );
+        };
+        say(&present.logs, Level::Notice, format_args!("reload: reading {}", origin.file.display()));
+        let (logs, ledger) = (present.logs.clone(), running.ledger.clone());
+        let (done, building) = oneshot::channel();
+        // Files are read and names are looked up: it may take its time.
+        let thread = std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
+            // The process may have ended meanwhile.
+            let _ = done.send(build(&origin, &logs, &ledger));
+        });
+        match thread {
+            Ok(_) => self.building = Some(building),
+            Err(error) => {
+                say(&present.logs, Level::Alert, format_args!("reload: no thread could be started: {error}"))
+            }
+        }
+    }
+
+    /// Waits until the next generation is built; for ever where none is.
+    pub(super) async fn built(&mut self) -> Built {
+        let Some(building) = &mut self.building else { return std::future::pending().await };
+        let built = building.await;
+        self.building = None;
+        // Only a bug ends it without an outcome.
+        let ended = || vec!["building the configuration ended without an outcome".to_owned()];
+        built.unwrap_or_else(|_| Built { outcome: Err(ended()), warnings: Vec::new() })
+    }
+
+    /// Puts a generation in the place of the one in force, if it was built and its sockets can be bound.
+    pub(super) async fn finish(&mut self, built: Built, running: &mut Running) {
+        put(built, running).await;
+        if std::mem::take(&mut self.again) {
+            self.begin(running);
+        }
+    }
+}
+
+/// Reads and builds a configuration. Runs on a thread that may wait.
+fn build(origin: &Origin, logs: &Logs, ledger: &Arc<Ledger>) -> Built {
+    let loaded = load(origin);
+    let mut found = loaded.diagnostics;
+    found.extend(loaded.config.as_ref().and_then(user_fault));
+    let outcome = match loaded.config {
+        None => Err(Vec::new()),
+        Some(_) if found.iter().any(|found| found.severity == Severity::Error) => Err(Vec::new()),
+        Some(config) => match logs.next(&config) {
+            Err(error) => Err(vec![error.to_string()]),
+            Ok(logs) => Snapshot::build(config, logs, ledger, &mut found).map_err(|faults| {
+                found.extend(faults);
+                Vec::new()
+            }),
+        },
+    };
+    let lines = |severity| lines(&found, &loaded.sources, severity);
+    let outcome = outcome.map_err(|mut faults| {
+        faults.splice(0..0, lines(Severity::Error));
+        faults
+    });
+    Built { outcome, warnings: lines(Severity::Warning) }
+}
+
+fn lines(found: &[Diagnostic], sources: &Sources, severity: Severity) -> Vec<String> {
+    found.iter().filter(|found| found.severity == severity).map(|found| found.line(sources)).collect()
+}
+
+async fn put(built: Built, running: &mut Running) {
+    let before = running.service.snapshot.clone();
+    let logs = before.logs.clone();
+    let say_all =
+        |level, lines: &[String]| lines.iter().for_each(|line| say(&logs, level, format_args!("{line}")));
+    say_all(Level::Warn, &built.warnings);
+    let bound = built.outcome.and_then(|snapshot| {
+        let fresh = running.sockets.bind(&snapshot);
+        let fresh = fresh.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        Ok((snapshot, fresh))
+    });
+    let (snapshot, fresh) = match bound {
+        Ok(bound) => bound,
+        Err(faults) => {
+            say_all(Level::Emerg, &faults);
+            return say(&logs, Level::Error, format_args!("reload failed: the configuration in force stays"));
+        }
+    };
+    let wanted = Fixed::of(&snapshot.config);
+    let snapshot = Arc::new(snapshot);
+    let logs = snapshot.logs.clone();
+    logs.take_over();
+    snapshot.start();
+    let files = (before.config.main.worker_rlimit_nofile, snapshot.config.main.worker_rlimit_nofile);
+    running.service = Arc::new(running.service.next(snapshot));
+    let turned = running.sockets.turn_to(&running.service, fresh).await;
+    if files.0 != files.1
+        && let Err(error) = raise_files(files.1)
+    {
+        say(&logs, Level::Alert, format_args!("the limit of open files could not be changed: {error}"));
+    }
+    for name in running.fixed.differs(&wanted) {
+        say(
+            &logs,
+            Level::Warn,
+            format_args!("reload: \"{name}\" stays as it was at the start of the process"),
+        );
+    }
+    for words in turned.unchanged {
+        say(&logs, Level::Warn, format_args!("reload: {words}"));
+    }
+    for address in turned.added {
+        say(&logs, Level::Notice, format_args!("listening on {address}"));
+    }
+    for address in turned.removed {
+        say(&logs, Level::Notice, format_args!("not listening on {address} any more"));
+    }
+    say(&logs, Level::Notice, format_args!("reload done: the new configuration is in force"));
+}
