@@ -16,6 +16,7 @@ pub mod duplex;
 pub mod frames;
 pub mod instance;
 pub mod tls;
+pub mod traffic;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
