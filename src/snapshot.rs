@@ -22,6 +22,8 @@ use crate::tls::{self, Connector, Offer};
 use crate::upstream::balance::Params;
 use crate::upstream::{Check, Group, Keepalive, Ledger, Lookup, Place, Resolver, Security, Setup, Source};
 
+mod carry;
+
 /// Everything that serving needs.
 pub struct Snapshot {
     /// The model.
@@ -42,6 +44,8 @@ pub struct Snapshot {
     machine: Machine,
     connectors: HashMap<usize, Connector>,
     resolvers: Resolvers,
+    /// What servers have to do, in all configurations.
+    pub ledger: Arc<Ledger>,
 }
 
 /// A socket to listen on, and who answers there.
@@ -90,28 +94,29 @@ impl Binding {
 }
 
 impl Snapshot {
-    /// Builds everything but the sockets, or says all that is in the way. Warnings go to `warnings`. `ledger` counts
-    /// what servers have to do: the one of the configuration before, if there was one.
+    /// Builds everything but the sockets, or says all that is in the way. Warnings go to `warnings`. What lasts is
+    /// shared with `previous`, the configuration in force, on which nothing changes before [`Snapshot::start`].
     pub fn build(
         config: Config,
         logs: Logs,
-        ledger: &Arc<Ledger>,
+        previous: Option<&Snapshot>,
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<Snapshot, Vec<Diagnostic>> {
         let mut faults = Vec::new();
         let bindings = bindings(&config.servers, &mut faults);
-        let mut resolvers = Resolvers::default();
+        let ledger = previous.map(|p| p.ledger.clone()).unwrap_or_default();
+        let mut resolvers = Resolvers::after(previous);
         let mandatory = mandatory(&config);
         let mut new_group = |(index, upstream)| {
             let unproven = mandatory.contains(&index);
-            Arc::new(group(upstream, unproven, ledger, &mut resolvers, &mut faults))
+            Arc::new(group(upstream, unproven, &ledger, &mut resolvers, &mut faults))
         };
         let groups = config.upstreams.iter().enumerate().map(&mut new_group).collect();
         let offers = config.servers.iter().map(|s| server_offer(s, &mut faults, warnings)).collect();
         let mut connectors = HashMap::new();
         for server in &config.servers {
             walk(&server.locations, &mut |location| {
-                connect(location, &mut connectors, &mut faults);
+                connect(location, &mut connectors, previous, &mut faults);
                 if let Some(resolver) = &location.settings.resolver {
                     resolvers.of(resolver, &mut faults);
                 }
@@ -120,8 +125,8 @@ impl Snapshot {
         if faults.is_empty() {
             let maps = Maps::new(&config.maps).with(&config.geos, &config.splits);
             let logs = Arc::new(logs);
-            let rate_zones = config.req_zones.iter().map(|zone| Arc::new(RateZone::new(zone))).collect();
-            let slot_zones = config.conn_zones.iter().map(|zone| Arc::new(SlotZone::new(zone))).collect();
+            let rate_zones = carry::rate_zones(&config, previous, warnings);
+            let slot_zones = carry::slot_zones(&config, previous, warnings);
             Ok(Snapshot {
                 config,
                 bindings,
@@ -134,6 +139,7 @@ impl Snapshot {
                 machine: machine(),
                 connectors,
                 resolvers,
+                ledger,
             })
         } else {
             Err(faults)
@@ -147,11 +153,12 @@ impl Snapshot {
 
     /// Who looks names up for a location; `None`: the system does.
     pub fn resolver(&self, settings: &Settings) -> Option<&Arc<Resolver>> {
-        self.resolvers.0.get(&(Arc::as_ptr(settings.resolver.as_ref()?) as usize))
+        self.resolvers.all.get(&(Arc::as_ptr(settings.resolver.as_ref()?) as usize))
     }
 
-    /// Begins what goes on beside requests. It ends by itself when the snapshot is dropped.
-    pub fn start(&self) {
+    /// Takes over from the configuration in force, and begins what goes on beside requests. It ends when another
+    /// takes over. This cannot fail, and belongs right before requests are served by this configuration.
+    pub fn start(&self, previous: Option<&Snapshot>) {
         let mut checks: HashMap<usize, Vec<Check>> = HashMap::new();
         for server in &self.config.servers {
             walk(&server.locations, &mut |location| {
@@ -160,9 +167,13 @@ impl Snapshot {
                 }
             });
         }
+        let mut before = carry::groups(previous);
         for (index, group) in self.groups.iter().enumerate() {
-            group.start(checks.remove(&index).unwrap_or_default(), &self.logs);
+            let name = self.config.upstreams.get(index).map(|upstream| (upstream.implicit, &*upstream.name));
+            let known = name.and_then(|name| before.remove(&name));
+            group.start(checks.remove(&index).unwrap_or_default(), known.map(|group| &**group), &self.logs);
         }
+        before.into_values().for_each(|group| group.retire());
     }
 
     /// The health check of a location, and the group that it is of.
@@ -374,13 +385,23 @@ fn mandatory(config: &Config) -> HashSet<usize> {
     found
 }
 
-/// Who looks names up, by where the `resolver` lives in the model.
+/// Who looks names up.
 #[derive(Default)]
-struct Resolvers(HashMap<usize, Arc<Resolver>>);
+struct Resolvers {
+    /// By where the `resolver` lives in the model.
+    all: HashMap<usize, Arc<Resolver>>,
+    /// Those of the configuration before, with what they remember.
+    before: Vec<Arc<Resolver>>,
+}
 
 impl Resolvers {
+    fn after(previous: Option<&Snapshot>) -> Resolvers {
+        let before = previous.iter().flat_map(|p| p.resolvers.all.values().cloned()).collect();
+        Resolvers { all: HashMap::new(), before }
+    }
+
     fn of(&mut self, model: &Arc<model::Resolver>, faults: &mut Vec<Diagnostic>) -> Arc<Resolver> {
-        let made = self.0.entry(Arc::as_ptr(model) as usize);
+        let made = self.all.entry(Arc::as_ptr(model) as usize);
         let new = || {
             let servers = model.servers.iter().flat_map(|server| {
                 resolve(&server.value, server.span, Some(53), faults).into_iter().filter_map(|endpoint| {
@@ -390,7 +411,9 @@ impl Resolvers {
                     }
                 })
             });
-            Arc::new(Resolver::new(servers.collect(), model.valid, model.ipv4, model.ipv6))
+            let new = Resolver::new(servers.collect(), model.valid, model.ipv4, model.ipv6);
+            let known = self.before.iter().find(|known| known.is_like(&new)).cloned();
+            known.unwrap_or_else(|| Arc::new(new))
         };
         made.or_insert_with(new).clone()
     }
@@ -510,7 +533,12 @@ fn dns_names(server: &Server) -> Vec<String> {
     server.names.iter().filter_map(name).collect()
 }
 
-fn connect(location: &Location, connectors: &mut HashMap<usize, Connector>, faults: &mut Vec<Diagnostic>) {
+fn connect(
+    location: &Location,
+    connectors: &mut HashMap<usize, Connector>,
+    previous: Option<&Snapshot>,
+    faults: &mut Vec<Diagnostic>,
+) {
     let Content::Proxy(proxy) = &location.content else { return };
     let variable = matches!(proxy.target, ProxyTarget::Variable(_));
     let settings = &location.settings.proxy_ssl;
@@ -519,6 +547,10 @@ fn connect(location: &Location, connectors: &mut HashMap<usize, Connector>, faul
     }
     match tls::connector(settings) {
         Ok(connector) => {
+            // One that has sessions to resume.
+            let same = |known: &&Connector| known.fingerprint() == connector.fingerprint();
+            let known = previous.and_then(|p| p.connectors.values().find(same)).cloned();
+            let connector = known.unwrap_or(connector);
             connectors.insert(identity(settings), connector);
         }
         Err(error) => faults.push(fault(Severity::Error, proxy.span, error.to_string(), Vec::new())),

@@ -16,7 +16,8 @@ pub struct RateZone {
     /// Thousandths of requests in a second.
     rate: u64,
     room: u64,
-    inner: Mutex<Inner>,
+    /// Shared with the same zone of other configurations.
+    inner: Arc<Mutex<Inner>>,
 }
 
 #[derive(Debug, Default)]
@@ -82,7 +83,12 @@ enum Asked {
 impl RateZone {
     /// A zone in which nobody was seen yet.
     pub fn new(zone: &ReqZone) -> RateZone {
-        RateZone { rate: zone.rate, room: room(zone.size, 128), inner: Mutex::default() }
+        RateZone { rate: zone.rate, room: room(zone.size, 128), inner: Arc::default() }
+    }
+
+    /// The zone as a new configuration has it, with all who were seen in this one. Its size must be the same.
+    pub fn with(&self, zone: &ReqZone) -> RateZone {
+        RateZone { rate: zone.rate, room: self.room, inner: self.inner.clone() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -158,8 +158,7 @@ impl<'a> Tries<'a> {
 
     /// Tries one server: over a kept connection, else over a new one.
     async fn at(&self, x: &mut Exchange, server: &Arc<Server>, slot: Slot) -> Result<Incame, Failure> {
-        let identity = Arc::as_ptr(&x.settings.proxy_ssl) as usize;
-        let security = self.security.as_ref().map(|s| (s.name.clone(), identity));
+        let security = self.security.as_ref().map(|s| (s.name.clone(), s.connector.fingerprint()));
         let lease = Lease { server: server.id, security, bind: self.bind, announced: self.announced.clone() };
         let idle = match self.outgoing.websocket {
             true => None,

@@ -12,9 +12,7 @@ use super::load::{Origin, load};
 use super::process::raise_files;
 use super::run::{Running, user_fault};
 use super::say;
-use crate::log::Logs;
 use crate::snapshot::Snapshot;
-use crate::upstream::Ledger;
 
 /// A reload under way, if there is one.
 #[derive(Default)]
@@ -77,12 +75,12 @@ impl Reload {
             );
         };
         say(&present.logs, Level::Notice, format_args!("reload: reading {}", origin.file.display()));
-        let (logs, ledger) = (present.logs.clone(), running.ledger.clone());
+        let before = present.clone();
         let (done, building) = oneshot::channel();
         // Files are read and names are looked up: it may take its time.
         let thread = std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
             // The process may have ended meanwhile.
-            let _ = done.send(build(&origin, &logs, &ledger));
+            let _ = done.send(build(&origin, &before));
         });
         match thread {
             Ok(_) => self.building = Some(building),
@@ -112,16 +110,16 @@ impl Reload {
 }
 
 /// Reads and builds a configuration. Runs on a thread that may wait.
-fn build(origin: &Origin, logs: &Logs, ledger: &Arc<Ledger>) -> Built {
+fn build(origin: &Origin, before: &Snapshot) -> Built {
     let loaded = load(origin);
     let mut found = loaded.diagnostics;
     found.extend(loaded.config.as_ref().and_then(user_fault));
     let outcome = match loaded.config {
         None => Err(Vec::new()),
         Some(_) if found.iter().any(|found| found.severity == Severity::Error) => Err(Vec::new()),
-        Some(config) => match logs.next(&config) {
+        Some(config) => match before.logs.next(&config) {
             Err(error) => Err(vec![error.to_string()]),
-            Ok(logs) => Snapshot::build(config, logs, ledger, &mut found).map_err(|faults| {
+            Ok(logs) => Snapshot::build(config, logs, Some(before), &mut found).map_err(|faults| {
                 found.extend(faults);
                 Vec::new()
             }),
@@ -161,7 +159,7 @@ async fn put(built: Built, running: &mut Running) {
     let snapshot = Arc::new(snapshot);
     let logs = snapshot.logs.clone();
     logs.take_over();
-    snapshot.start();
+    snapshot.start(Some(&before));
     let files = (before.config.main.worker_rlimit_nofile, snapshot.config.main.worker_rlimit_nofile);
     running.service = Arc::new(running.service.next(snapshot));
     let turned = running.sockets.turn_to(&running.service, fresh).await;

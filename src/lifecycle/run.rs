@@ -20,7 +20,6 @@ use crate::net::Endpoint;
 use crate::server::Sockets;
 use crate::snapshot::Snapshot;
 use crate::tunnel::Tunnels;
-use crate::upstream::Ledger;
 
 /// How often idle connections to backends are looked through.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -50,7 +49,7 @@ pub type Ready = Box<dyn FnOnce(&[Endpoint], &Arc<Tunnels>) + Send>;
 /// `-t`: everything but binding. Says what was found, down to notes unless `quiet`.
 pub fn check(loaded: Loaded, quiet: bool) -> Outcome {
     let least = if quiet { Severity::Error } else { Severity::Note };
-    match prepare(loaded, &Arc::default(), least) {
+    match prepare(loaded, least) {
         Some(snapshot) => {
             snapshot.logs.flush();
             Outcome::Done
@@ -65,8 +64,6 @@ pub(super) struct Running {
     pub(super) service: Arc<Service>,
     /// What it listens on.
     pub(super) sockets: Sockets,
-    /// What servers have to do, whatever the generation.
-    pub(super) ledger: Arc<Ledger>,
     /// Where the configuration came from; `None` when it was no file.
     pub(super) origin: Option<Origin>,
     /// What was fixed at the start and no reload changes.
@@ -80,7 +77,7 @@ pub(super) struct Running {
 }
 
 /// Builds the snapshot and shows what was found on the way; `None` when something is in the way.
-fn prepare(loaded: Loaded, ledger: &Arc<Ledger>, least: Severity) -> Option<Snapshot> {
+fn prepare(loaded: Loaded, least: Severity) -> Option<Snapshot> {
     show(&loaded.diagnostics, &loaded.sources, least);
     let config = loaded.config?;
     let mut faults: Vec<_> = user_fault(&config).into_iter().collect();
@@ -92,7 +89,7 @@ fn prepare(loaded: Loaded, ledger: &Arc<Ledger>, least: Severity) -> Option<Snap
         }
     };
     let mut warnings = Vec::new();
-    let built = Snapshot::build(config, logs, ledger, &mut warnings);
+    let built = Snapshot::build(config, logs, None, &mut warnings);
     show(&warnings, &loaded.sources, least);
     match built {
         Ok(snapshot) if faults.is_empty() => return Some(snapshot),
@@ -113,8 +110,7 @@ pub(super) fn user_fault(config: &Config) -> Option<Diagnostic> {
 /// Serves until a signal ends it.
 pub fn run(startup: Startup) -> Outcome {
     let Startup { loaded, origin, ready } = startup;
-    let ledger = Arc::default();
-    let Some(snapshot) = prepare(loaded, &ledger, Severity::Warning) else { return Outcome::Failed };
+    let Some(snapshot) = prepare(loaded, Severity::Warning) else { return Outcome::Failed };
     let threads = snapshot.config.main.worker_processes;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = threads {
@@ -129,7 +125,7 @@ pub fn run(startup: Startup) -> Outcome {
     };
     let logs = snapshot.logs.clone();
     let outcome = runtime.block_on(async {
-        match begin(Arc::new(snapshot), ledger, origin).await {
+        match begin(Arc::new(snapshot), origin).await {
             Ok(running) => {
                 ready(&running.sockets.addresses(), &running.service.tunnels);
                 serve(running).await;
@@ -148,11 +144,7 @@ pub fn run(startup: Startup) -> Outcome {
 struct Unable;
 
 /// Binds, takes its place in the system, and accepts connections.
-async fn begin(
-    snapshot: Arc<Snapshot>,
-    ledger: Arc<Ledger>,
-    origin: Option<Origin>,
-) -> Result<Running, Unable> {
+async fn begin(snapshot: Arc<Snapshot>, origin: Option<Origin>) -> Result<Running, Unable> {
     let logs = snapshot.logs.clone();
     let unable = |message: &dyn std::fmt::Display| {
         eprintln!("longwire: [emerg] {message}");
@@ -185,12 +177,12 @@ async fn begin(
         Tunnels::start(threads).map_err(|error| unable(&format!("cannot start the pumps: {error}")))?;
     let (stop, stopped) = watch::channel(false);
     let fixed = Fixed::of(&snapshot.config);
-    snapshot.start();
+    snapshot.start(None);
     let service = Arc::new(Service::new(snapshot, Arc::new(tunnels), stopped));
     for address in sockets.turn_to(&service, fresh).await.added {
         say(&logs, Level::Notice, format_args!("listening on {address}"));
     }
-    Ok(Running { service, sockets, ledger, origin, fixed, signals, stop, _pid_file: pid_file })
+    Ok(Running { service, sockets, origin, fixed, signals, stop, _pid_file: pid_file })
 }
 
 /// `user`. Whoever asked for fewer rights must not be served with all of them.

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use longwire_conf::model::ProxySsl;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
@@ -11,17 +12,29 @@ use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_t
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio_rustls::{TlsConnector, TlsStream};
+use zeroize::Zeroizing;
 
 use super::secrets::{self, Collector};
 use super::tap::Tap;
 use super::{CertificateError, Conn, Secured, certificate, load};
 use crate::net::Stream;
 
+/// Settings with the contents of their files, as a digest: connections of equal ones are as good as each other.
+pub type Fingerprint = [u8; 32];
+
 /// Makes TLS connections to backends.
 #[derive(Clone)]
-pub struct Connector(TlsConnector);
+pub struct Connector {
+    inner: TlsConnector,
+    fingerprint: Fingerprint,
+}
 
 impl Connector {
+    /// What its connections can be told by.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
     /// Performs the handshake. `name` is what SNI and verification use (`proxy_ssl_name`).
     pub async fn connect(&self, stream: Stream, name: &str) -> io::Result<Conn> {
         let plain = name.trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -31,7 +44,7 @@ impl Connector {
                 format!("\"{name}\" is no name that TLS can ask for: set proxy_ssl_name"),
             )
         })?;
-        let (tls, secrets) = secrets::collect(self.0.connect(name, Tap::new(stream))).await;
+        let (tls, secrets) = secrets::collect(self.inner.connect(name, Tap::new(stream))).await;
         Ok(Conn::Tls(Box::new(Secured { stream: TlsStream::Client(tls?), secrets })))
     }
 }
@@ -78,7 +91,23 @@ pub fn connector(settings: &ProxySsl) -> Result<Connector, CertificateError> {
     if !settings.session_reuse {
         config.resumption = Resumption::disabled();
     }
-    Ok(Connector(TlsConnector::from(Arc::new(config))))
+    Ok(Connector { inner: TlsConnector::from(Arc::new(config)), fingerprint: fingerprint(settings) })
+}
+
+fn fingerprint(settings: &ProxySsl) -> Fingerprint {
+    let ProxySsl { verify, trusted, name: _, server_name, protocols, session_reuse, certificate } = settings;
+    let pair = certificate.iter().flat_map(|pair| [&pair.chain, &pair.key]);
+    let mut all = Context::new(&SHA256);
+    all.update(&[*verify, *server_name, *session_reuse, protocols.tls12, protocols.tls13].map(u8::from));
+    for file in trusted.iter().chain(pair) {
+        // A file that cannot be read was said already, or has gone this moment: it is like no other then.
+        let content = Zeroizing::new(std::fs::read(&file.value).unwrap_or_default());
+        all.update(&(content.len() as u64).to_be_bytes());
+        all.update(&content);
+    }
+    let mut fingerprint = Fingerprint::default();
+    fingerprint.copy_from_slice(all.finish().as_ref());
+    fingerprint
 }
 
 /// `proxy_ssl_verify off`, nginx's default: any certificate will do, but the signature must be its own.

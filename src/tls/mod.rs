@@ -22,7 +22,7 @@ pub use accept::{Hello, Offer, handshake, offer, rejecting_offer, with_http2};
 pub use certificate::{CertificateError, load, self_signed};
 pub use cipher::cool;
 pub use client::{Asking, Client, Mistrust, asking};
-pub use connect::{Connector, connector};
+pub use connect::{Connector, Fingerprint, connector};
 pub use extract::Extracted;
 pub use fault::Fault;
 pub use keys::{Keys, Secret, Suite, Version};

@@ -1,14 +1,16 @@
 //! A group of backends at work: its servers, whose turn it is, and its idle connections.
 
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use longwire_conf::model::{Balance, Sticky};
 use longwire_conf::template::Template;
 use tokio::sync::watch::Sender;
+use tokio::task::JoinSet;
 
 use super::balance::{Ask, Balancer, Change, Member, Method, Params, Walk};
-use super::health::{self, Check};
+use super::health::{self, Check, Course, Likeness};
 use super::idle::Idle;
 use super::live::{Ledger, Slot};
 use super::sticky::{Seal, Sessions, sid};
@@ -17,6 +19,9 @@ use super::{Connection, Keepalive, Lease, lock};
 use crate::clock::{self, micros};
 use crate::log::Logs;
 use crate::net::Endpoint;
+
+/// Numbers servers.
+static NEXT_ID: AtomicUsize = AtomicUsize::new(1);
 
 /// A `server` line of a group. A name with several addresses gives several servers.
 #[derive(Debug, Clone)]
@@ -53,13 +58,14 @@ impl From<Endpoint> for Place {
 /// One server of a group.
 #[derive(Debug)]
 pub struct Server {
-    /// Its number in the group, never given to another.
+    /// Its number in the process, never given to another. A configuration that has it again gives it the same.
     pub id: usize,
+    /// What it is known by in all configurations, within its group: as written, and where it is.
+    pub name: String,
     /// Where it is.
     pub endpoint: Endpoint,
     /// What sticky sessions name it by.
     pub sid: Arc<str>,
-    source: usize,
 }
 
 /// A server that was chosen, and the place that the request has there.
@@ -103,14 +109,22 @@ pub struct Group {
     ledger: Arc<Ledger>,
     /// How many sources are still looked up for the first time.
     awaited: Sender<usize>,
+    /// What goes on beside requests; it ends with the group.
+    tasks: Mutex<JoinSet<()>>,
+    checks: Mutex<Vec<(Likeness, Arc<Mutex<Course>>)>>,
+    seat: OnceLock<Seat>,
+    retired: AtomicBool,
 }
 
-#[derive(Debug)]
+/// Whichever configuration's group of a name is in force. All of them know it, so that what a request of an older one
+/// finds out comes to where it is of use.
+type Seat = Arc<Mutex<Weak<Group>>>;
+
+#[derive(Debug, Clone)]
 struct State {
     sources: Vec<Source>,
     servers: Vec<Arc<Server>>,
     balancer: Balancer,
-    next_id: usize,
 }
 
 impl Group {
@@ -126,7 +140,7 @@ impl Group {
             Some(Sticky::Route(_)) | None => {}
         }
         let balancer = Balancer::new(method(&balance), []);
-        let state = State { sources, servers: Vec::new(), balancer, next_id: 0 };
+        let state = State { sources, servers: Vec::new(), balancer };
         let group = Group {
             name,
             balance,
@@ -137,6 +151,10 @@ impl Group {
             sessions: Mutex::new(sessions),
             ledger: ledger.clone(),
             awaited: Sender::new(0),
+            tasks: Mutex::default(),
+            checks: Mutex::default(),
+            seat: OnceLock::new(),
+            retired: AtomicBool::new(false),
         };
         group.rebuild(&mut lock(&group.state));
         group
@@ -189,11 +207,17 @@ impl Group {
 
     /// Notes that a server failed.
     pub fn failed(&self, server: &Server) -> Option<Change> {
+        if let Some(heir) = self.heir() {
+            return heir.failed(server);
+        }
         lock(&self.state).balancer.failed(server.id, clock::now_us())
     }
 
     /// Notes that a server answered.
     pub fn succeeded(&self, server: &Server) -> Option<Change> {
+        if let Some(heir) = self.heir() {
+            return heir.succeeded(server);
+        }
         lock(&self.state).balancer.succeeded(server.id, clock::now_us())
     }
 
@@ -204,11 +228,19 @@ impl Group {
 
     /// The server of a session that was learned.
     pub fn session(&self, name: &[u8]) -> Option<Arc<str>> {
+        if let Some(heir) = self.heir() {
+            return heir.session(name);
+        }
         lock(&self.sessions).as_mut()?.find(name, clock::now_us())
     }
 
     /// Learns where a session is; one that is not known only where it `begins`.
     pub fn learn(&self, name: &[u8], server: &Server, begins: bool) {
+        if let Some(heir) = self.heir() {
+            // What it calls the server may be something else.
+            let Some(server) = heir.server(server.id) else { return };
+            return heir.learn(name, &server, begins);
+        }
         if let Some(sessions) = lock(&self.sessions).as_mut() {
             sessions.learn(name, &server.sid, begins, clock::now_us());
         }
@@ -221,7 +253,11 @@ impl Group {
 
     /// Keeps a connection for later, if the configuration allows.
     pub fn keep(&self, connection: Connection) {
-        self.idle.keep(connection);
+        match self.heir() {
+            Some(heir) if heir.server(connection.lease.server).is_none() => {}
+            Some(heir) => heir.idle.keep(connection),
+            None => self.idle.keep(connection),
+        }
     }
 
     /// Whether connections of this group are kept at all.
@@ -234,21 +270,107 @@ impl Group {
         self.idle.sweep();
     }
 
-    /// Begins what goes on beside requests, as long as the group is there: names are looked up again and again, and
-    /// servers are checked.
-    pub fn start(self: &Arc<Self>, checks: Vec<Check>, logs: &Logs) {
+    /// Takes over from the group of this name in the configuration before, if there is one, and begins what goes on
+    /// beside requests until another takes over: names are looked up again and again, and servers are checked.
+    pub fn start(self: &Arc<Self>, checks: Vec<Check>, previous: Option<&Group>, logs: &Logs) {
+        if let Some(previous) = previous {
+            self.succeed(previous);
+            previous.retire();
+        }
+        let seat = previous.and_then(|group| group.seat.get()).cloned().unwrap_or_default();
+        *lock(&seat) = Arc::downgrade(self);
+        // A group is started once.
+        let _ = self.seat.set(seat);
+        if checks.is_empty() {
+            lock(&self.state).balancer.unwatch();
+        }
+        let courses = previous.map(|group| std::mem::take(&mut *lock(&group.checks))).unwrap_or_default();
+        let mut tasks = lock(&self.tasks);
         for check in checks {
-            tokio::spawn(health::watch(Arc::downgrade(self), check, logs.clone()));
+            let likeness = check.likeness();
+            let known = courses.iter().find(|(known, _)| *known == likeness);
+            let course = known.map(|(_, course)| course.clone()).unwrap_or_default();
+            lock(&self.checks).push((likeness, course.clone()));
+            tasks.spawn(health::watch(Arc::downgrade(self), check, course, logs.clone()));
         }
         let lookups: Vec<_> = {
             let state = lock(&self.state);
-            let lookup = |(index, source): (usize, &Source)| Some((index, source.lookup.clone()?));
+            let lookup = |(index, source): (usize, &Source)| {
+                Some((index, source.lookup.clone()?, source.places.is_empty()))
+            };
             state.sources.iter().enumerate().filter_map(lookup).collect()
         };
-        self.awaited.send_replace(lookups.len());
-        for (source, lookup) in lookups {
-            tokio::spawn(watch::follow(Arc::downgrade(self), source, lookup, logs.clone()));
+        self.awaited.send_replace(lookups.iter().filter(|(_, _, unknown)| *unknown).count());
+        for (source, lookup, unknown) in lookups {
+            tasks.spawn(watch::follow(Arc::downgrade(self), source, lookup, unknown, logs.clone()));
         }
+    }
+
+    /// What goes on beside requests ends, and no connections are kept any more: another configuration is in force.
+    pub fn retire(&self) {
+        self.retired.store(true, Relaxed);
+        // A request that waits for names gets them; who looks them up ends by itself then.
+        if *self.awaited.borrow() == 0 {
+            lock(&self.tasks).abort_all();
+        }
+        self.idle.close();
+    }
+
+    /// Whether another configuration is in force.
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Relaxed)
+    }
+
+    fn succeed(&self, previous: &Group) {
+        let before = lock(&previous.state).clone();
+        let mut state = lock(&self.state);
+        for source in &mut state.sources {
+            let Some(lookup) = &source.lookup else { continue };
+            let same = |known: &&Source| {
+                known.text == source.text && known.lookup.as_ref().is_some_and(|known| known.is_like(lookup))
+            };
+            // Until it is looked up again, what was known is better than nothing.
+            if let Some(known) = before.sources.iter().find(same) {
+                source.places.clone_from(&known.places);
+            }
+        }
+        state.servers = before.servers;
+        let names_before: Vec<_> = state.servers.iter().map(|s| (s.sid.clone(), s.id)).collect();
+        state.balancer.succeed(&before.balancer);
+        self.rebuild(&mut state);
+        let now = |id: usize| state.servers.iter().find(|server| server.id == id).map(|s| s.sid.clone());
+        let rename =
+            |sid: &str| names_before.iter().find(|(known, _)| **known == *sid).and_then(|(_, id)| now(*id));
+        if let (Some(sessions), Some(known)) = (&mut *lock(&self.sessions), lock(&previous.sessions).take()) {
+            sessions.succeed(known, rename);
+        }
+        self.idle.take_over(&previous.idle, |id| now(id).is_some());
+    }
+
+    /// The group that took this one's place, if another configuration is in force.
+    fn heir(&self) -> Option<Arc<Group>> {
+        if !self.is_retired() {
+            return None;
+        }
+        let heir = lock(self.seat.get()?).upgrade()?;
+        (!std::ptr::eq(&raw const *heir, self)).then_some(heir)
+    }
+
+    fn server(&self, id: usize) -> Option<Arc<Server>> {
+        lock(&self.state).servers.iter().find(|server| server.id == id).cloned()
+    }
+
+    /// Waits until nothing goes on beside requests.
+    #[cfg(test)]
+    pub(crate) async fn ended(&self) {
+        let mut tasks = std::mem::take(&mut *lock(&self.tasks));
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Whether a check has not found anything yet.
+    #[cfg(test)]
+    pub(crate) fn is_checking(&self) -> bool {
+        lock(&self.checks).iter().any(|(_, course)| lock(course).is_fresh())
     }
 
     /// A first look-up is done, with whatever outcome.
@@ -284,31 +406,33 @@ impl Group {
         let before = std::mem::take(&mut state.servers);
         let mut members = Vec::new();
         let mut names = Vec::new();
-        for (index, source) in state.sources.iter().enumerate() {
+        for source in &state.sources {
             for place in &source.places {
-                let same = |s: &&Arc<Server>| s.source == index && s.endpoint == place.endpoint;
-                let server = before.iter().find(same).cloned().unwrap_or_else(|| {
-                    state.next_id += 1;
-                    let address = place.endpoint.to_string();
-                    let sid = source.route.clone().unwrap_or_else(|| sid(&address)).into();
-                    let (id, endpoint) = (state.next_id, place.endpoint.clone());
-                    Arc::new(Server { id, endpoint, sid, source: index })
-                });
+                let name = format!("{} {}", source.text, place.endpoint);
+                let twins = names.iter().filter(|known| **known == name).count();
+                let known_as = if twins == 0 { name.clone() } else { format!("{name} {twins}") };
+                names.push(name);
+                let sid = source.route.clone().unwrap_or_else(|| sid(&place.endpoint.to_string()));
+                let server = match before.iter().find(|server| server.name == known_as) {
+                    Some(server) if *server.sid == *sid => server.clone(),
+                    known => Arc::new(Server {
+                        id: known.map_or_else(|| NEXT_ID.fetch_add(1, Relaxed), |server| server.id),
+                        name: known_as,
+                        endpoint: place.endpoint.clone(),
+                        sid: sid.into(),
+                    }),
+                };
                 let params = Params {
                     weight: source.params.weight.saturating_mul(place.weight),
                     backup: source.params.backup || place.backup,
                     ..source.params
                 };
-                let name = format!("{} {}", source.text, server.endpoint);
-                let twins = names.iter().filter(|known| **known == name).count();
-                let counted_as = if twins == 0 { name.clone() } else { format!("{name} {twins}") };
-                names.push(name);
                 members.push(Member {
                     id: server.id,
                     text: source.text.as_str().into(),
                     sid: server.sid.clone(),
                     params,
-                    live: self.ledger.of(&self.name, &counted_as),
+                    live: self.ledger.of(&self.name, &server.name),
                 });
                 state.servers.push(server);
             }

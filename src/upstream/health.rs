@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -20,7 +20,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use super::{Body, Group, Lease, Security, Server, open, standing};
+use super::{Body, Group, Lease, Security, Server, lock, open, standing};
+use crate::clock::{self, micros};
 use crate::log::{Context, Logs};
 use crate::net::{Endpoint, Version, announce};
 
@@ -43,8 +44,27 @@ pub struct Check {
     pub read_timeout: Duration,
 }
 
+/// What a check has found so far. The next configuration's check goes on with it, if it is the same one.
+#[derive(Debug, Default)]
+pub(super) struct Course {
+    /// By the number of the server.
+    rows: HashMap<usize, Row>,
+    /// When it is time for the next check.
+    due_us: u64,
+}
+
+impl Course {
+    #[cfg(test)]
+    pub(super) fn is_fresh(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+/// Two checks of which this is equal are the same one: its rules, the host, and whether by TLS.
+pub(super) type Likeness = (HealthCheck, String, bool);
+
 /// Checks in a row that ended alike.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Row {
     passes: u32,
     fails: u32,
@@ -64,15 +84,22 @@ impl Row {
 }
 
 /// Checks the servers of a group as long as it is there.
-pub(super) async fn watch(group: Weak<Group>, check: Check, logs: Logs) {
-    let mut rows: HashMap<usize, Row> = HashMap::new();
+pub(super) async fn watch(group: Weak<Group>, check: Check, course: Arc<Mutex<Course>>, logs: Logs) {
     loop {
-        let Some(servers) = group.upgrade().map(|group| group.servers()) else { return };
+        if let Some(due_us) = wait_until(&group, &course) {
+            tokio::time::sleep_until(clock::instant(due_us)).await;
+        }
+        let Some(servers) = group.upgrade().filter(|group| !group.is_retired()).map(|group| group.servers())
+        else {
+            return;
+        };
         let outcomes = join_all(servers.iter().map(|server| check.server(server))).await;
         let Some(group) = group.upgrade() else { return };
-        rows.retain(|id, _| servers.iter().any(|server| server.id == *id));
+        let mut course = lock(&course);
+        course.due_us = clock::now_us().saturating_add(micros(check.pause()));
+        course.rows.retain(|id, _| servers.iter().any(|server| server.id == *id));
         for (server, outcome) in servers.iter().zip(outcomes) {
-            let row = rows.entry(server.id).or_default();
+            let row = course.rows.entry(server.id).or_default();
             let Some(healthy) = row.count(outcome.is_ok(), &check.rules) else { continue };
             if let Some(change) = group.checked(server, healthy) {
                 let why = outcome.err().unwrap_or_default();
@@ -80,12 +107,23 @@ pub(super) async fn watch(group: Weak<Group>, check: Check, logs: Logs) {
                 logs.error(&[], Level::Warn, &Context::default(), words);
             }
         }
-        drop(group);
-        tokio::time::sleep(check.pause()).await;
     }
 }
 
+/// When it is time for the next check; `None`: there is a server that was never asked.
+fn wait_until(group: &Weak<Group>, course: &Mutex<Course>) -> Option<u64> {
+    let servers = group.upgrade().map(|group| group.servers()).unwrap_or_default();
+    let course = lock(course);
+    servers.iter().all(|server| course.rows.contains_key(&server.id)).then_some(course.due_us)
+}
+
 impl Check {
+    /// What it asks of servers; where it stands in the file does not matter.
+    pub(super) fn likeness(&self) -> Likeness {
+        let rules = HealthCheck { span: Default::default(), ..self.rules.clone() };
+        (rules, self.host.clone(), self.security.is_some())
+    }
+
     fn pause(&self) -> Duration {
         // Chance that cannot be had is no jitter.
         let part = f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX);

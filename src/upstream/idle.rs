@@ -6,14 +6,15 @@ use std::sync::Mutex;
 
 use super::{Connection, lock};
 use crate::clock;
+use crate::tls::Fingerprint;
 
 /// What makes one connection as good as another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     /// The server, by its id in the group.
     pub server: usize,
-    /// The TLS name and settings (by identity), `None` without TLS.
-    pub security: Option<(String, usize)>,
+    /// The TLS name and settings, `None` without TLS.
+    pub security: Option<(String, Fingerprint)>,
     /// Source address.
     pub bind: Option<IpAddr>,
     /// The header of the PROXY protocol that it began with: it serves this client alone.
@@ -35,7 +36,8 @@ pub struct Keepalive {
 #[derive(Debug)]
 pub(super) struct Idle {
     keepalive: Keepalive,
-    waiting: Mutex<VecDeque<Waiting>>,
+    /// `None` once another took them over, or nobody wants them any more.
+    waiting: Mutex<Option<VecDeque<Waiting>>>,
 }
 
 #[derive(Debug)]
@@ -46,13 +48,29 @@ struct Waiting {
 
 impl Idle {
     pub(super) fn new(keepalive: Keepalive) -> Idle {
-        Idle { keepalive, waiting: Mutex::default() }
+        Idle { keepalive, waiting: Mutex::new(Some(VecDeque::new())) }
+    }
+
+    /// Keeps none from now on.
+    pub(super) fn close(&self) {
+        lock(&self.waiting).take();
+    }
+
+    /// Takes over those that wait in another, which keeps none from now on; only to servers that are there.
+    pub(super) fn take_over(&self, other: &Idle, is_there: impl Fn(usize) -> bool) {
+        let Some(mut taken) = lock(&other.waiting).take() else { return };
+        taken.retain(|w| {
+            is_there(w.connection.lease.server) && w.connection.requests < self.keepalive.requests
+        });
+        taken.drain(..taken.len().saturating_sub(self.keepalive.most));
+        lock(&self.waiting).replace(taken);
     }
 
     /// One that fits, the one used last.
     pub(super) fn take(&self, lease: &Lease) -> Option<Connection> {
         self.sweep();
         let mut waiting = lock(&self.waiting);
+        let waiting = waiting.as_mut()?;
         let fits = |w: &Waiting| w.connection.is_ready() && w.connection.lease == *lease;
         let index = waiting.iter().rposition(fits)?;
         waiting.remove(index).map(|w| w.connection)
@@ -64,6 +82,7 @@ impl Idle {
             return;
         }
         let mut waiting = lock(&self.waiting);
+        let Some(waiting) = waiting.as_mut() else { return };
         waiting.push_back(Waiting { connection, since_us: clock::now_us() });
         if waiting.len() > self.keepalive.most {
             waiting.pop_front();
@@ -77,11 +96,17 @@ impl Idle {
     /// Drops what has waited for too long.
     pub(super) fn sweep(&self) {
         let oldest = clock::now_us().saturating_sub(self.keepalive.timeout_us);
-        lock(&self.waiting).retain(|w| w.since_us >= oldest && !w.connection.is_closed());
+        self.retain(|w| w.since_us >= oldest && !w.connection.is_closed());
     }
 
     /// Drops those to servers that are no more.
     pub(super) fn forget(&self, is_there: impl Fn(usize) -> bool) {
-        lock(&self.waiting).retain(|w| is_there(w.connection.lease.server));
+        self.retain(|w| is_there(w.connection.lease.server));
+    }
+
+    fn retain(&self, stays: impl Fn(&Waiting) -> bool) {
+        if let Some(waiting) = lock(&self.waiting).as_mut() {
+            waiting.retain(stays);
+        }
     }
 }

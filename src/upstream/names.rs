@@ -100,6 +100,12 @@ impl Resolver {
         Resolver { servers, valid, ipv4, ipv6, turn: AtomicUsize::new(0), known: Mutex::default() }
     }
 
+    /// Whether another one would ask the same servers in the same way.
+    pub fn is_like(&self, other: &Resolver) -> bool {
+        let rules = |r: &Resolver| (r.valid, r.ipv4, r.ipv6);
+        self.servers == other.servers && rules(self) == rules(other)
+    }
+
     /// The addresses of a name, sorted.
     pub async fn addresses(&self, name: &str, timeout: Duration) -> Result<Answer<IpAddr>, NameFault> {
         let work = async {

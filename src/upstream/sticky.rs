@@ -117,6 +117,17 @@ impl Sessions {
         Sessions { most, timeout_us, all: HashMap::new(), order: BTreeMap::new(), serial: 0 }
     }
 
+    /// Takes over what was learned before; `rename` says what a server is named now, if it is still there.
+    pub(super) fn succeed(&mut self, previous: Sessions, rename: impl Fn(&str) -> Option<Arc<str>>) {
+        let mut all = previous.all;
+        for (place, key) in previous.order.into_iter().rev().take(self.most) {
+            let Some(sid) = all.remove(&key).and_then(|session| rename(&session.sid)) else { continue };
+            self.order.insert(place, key);
+            self.all.insert(key, Session { sid, place });
+        }
+        self.serial = self.serial.max(previous.serial);
+    }
+
     /// The server of a session.
     pub(super) fn find(&mut self, name: &[u8], now_us: u64) -> Option<Arc<str>> {
         self.expire(now_us);

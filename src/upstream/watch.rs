@@ -67,10 +67,17 @@ impl Lookup {
     }
 }
 
-/// Keeps the servers of a source where their name says, as long as the group is there.
-pub(super) async fn follow(group: Weak<Group>, source: usize, lookup: Lookup, logs: Logs) {
+impl Lookup {
+    /// Whether another one looks the same up.
+    pub(super) fn is_like(&self, other: &Lookup) -> bool {
+        (&self.host, self.port, &self.service) == (&other.host, other.port, &other.service)
+    }
+}
+
+/// Keeps the servers of a source where their name says, as long as the group is there. `first`: nothing is known of it
+/// yet.
+pub(super) async fn follow(group: Weak<Group>, source: usize, lookup: Lookup, mut first: bool, logs: Logs) {
     let say = |level, message: std::fmt::Arguments<'_>| logs.error(&[], level, &Context::default(), message);
-    let mut first = true;
     loop {
         let outcome = lookup.places().await;
         let Some(group) = group.upgrade() else { return };
@@ -110,6 +117,9 @@ pub(super) async fn follow(group: Weak<Group>, source: usize, lookup: Lookup, lo
         };
         if std::mem::take(&mut first) {
             group.names_came();
+        }
+        if group.is_retired() {
+            return;
         }
         drop(group);
         tokio::time::sleep(again.max(LEAST)).await;

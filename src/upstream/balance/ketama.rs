@@ -8,7 +8,7 @@ use super::{Ask, Balancer, Member, Walk};
 const POINTS: usize = 160;
 
 /// The points of all servers, sorted.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Ring {
     points: Vec<(u32, usize)>,
     /// Servers as written; those of several addresses stand here once.

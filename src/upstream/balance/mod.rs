@@ -136,7 +136,7 @@ pub enum Change {
 }
 
 /// Chooses servers.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Balancer {
     method: Method,
     /// Those that are no backups, then the backups: the order in which nginx numbers them.
@@ -146,7 +146,7 @@ pub struct Balancer {
     ring: Ring,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Peer {
     member: Member,
     current: i64,
@@ -172,15 +172,31 @@ impl Balancer {
         balancer
     }
 
-    /// Other servers from now on; those that stay (by their id) keep their standing.
+    /// Takes over the servers of another, with their standing; to be renewed next.
+    pub fn succeed(&mut self, previous: &Balancer) {
+        self.peers.clone_from(&previous.peers);
+    }
+
+    /// Other servers from now on; those that stay (by their id) keep their standing. Whose turn it is goes on only
+    /// where all are the same with the same weights: one that leaves takes its share of the others' turns with it.
     pub fn renew(&mut self, members: impl IntoIterator<Item = Member>) {
         let mut before = std::mem::take(&mut self.peers);
+        let shares = |peers: &[Peer]| -> Vec<(usize, u32, bool)> {
+            let share = |peer: &Peer| (peer.member.id, peer.member.params.weight, peer.member.params.backup);
+            let mut all: Vec<_> = peers.iter().map(share).collect();
+            all.sort_unstable();
+            all
+        };
+        let shares_before = shares(&before);
         for member in members {
             let known = before.iter().position(|peer| peer.member.id == member.id);
             self.peers.push(match known {
-                Some(at) => Peer { member, ..before.swap_remove(at) },
+                Some(at) => before.swap_remove(at).renewed(member),
                 None => Peer::new(member),
             });
+        }
+        if shares(&self.peers) != shares_before {
+            self.peers.iter_mut().for_each(|peer| peer.current = 0);
         }
         self.peers.sort_by_key(|peer| peer.member.params.backup);
         self.primaries = self.peers.iter().filter(|peer| !peer.member.params.backup).count();
@@ -255,6 +271,15 @@ impl Balancer {
         let was_out = peer.out_us.is_some();
         peer.out_us.get_or_insert(now_us);
         (!was_out).then_some(Change::Out(None))
+    }
+
+    /// No health check looks after these servers any more, so none can bring one back.
+    pub fn unwatch(&mut self) {
+        for peer in self.peers.iter_mut().filter(|peer| !peer.healthy) {
+            peer.healthy = true;
+            peer.fails = 0;
+            peer.out_us = None;
+        }
     }
 
     fn peer(&mut self, id: usize) -> Option<&mut Peer> {
@@ -335,6 +360,14 @@ impl Peer {
             healthy,
             risen_us: None,
         }
+    }
+
+    /// The same server as the configuration has it now.
+    fn renewed(self, member: Member) -> Peer {
+        let weight = member.params.weight;
+        let same = weight == self.member.params.weight;
+        let effective = if same { self.effective } else { i64::from(weight) * UNIT };
+        Peer { member, effective, ..self }
     }
 
     /// It is back in its place, unless it never left.
