@@ -2,6 +2,7 @@
 //! a module imports only from those above it in this list.
 
 pub mod clock;
+pub mod saved;
 pub mod net;
 pub mod tls;
 pub mod route;
