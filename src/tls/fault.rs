@@ -44,7 +44,7 @@ impl Fault {
     const IS_ALERT: u8 = 255;
 
     /// To be saved.
-    pub(super) fn to_bytes(self) -> [u8; 2] {
+    pub fn to_bytes(self) -> [u8; 2] {
         match (self, Fault::ALL.iter().position(|fault| *fault == self)) {
             (Fault::Alert(code), _) => [Fault::IS_ALERT, code],
             (_, place) => [place.unwrap_or(Fault::ALL.len()) as u8, 0],
@@ -52,7 +52,7 @@ impl Fault {
     }
 
     /// What was saved.
-    pub(super) fn from_bytes([number, code]: [u8; 2]) -> Option<Fault> {
+    pub fn from_bytes([number, code]: [u8; 2]) -> Option<Fault> {
         match number {
             Fault::IS_ALERT => Some(Fault::Alert(code)),
             number => Fault::ALL.get(usize::from(number)).filter(|_| code == 0).copied(),

@@ -186,6 +186,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         }
     }
 
+    /// Looks at everything when it is turned next: it may have rested for a while.
+    pub(super) fn rouse(&mut self) {
+        self.unsettled = true;
+        self.due_us = 0;
+    }
+
     /// The streams that are still open.
     pub(super) fn streams(&mut self) -> impl Iterator<Item = (Side, &mut S)> {
         let Pair { client, backend } = &mut self.ends;
@@ -449,6 +455,9 @@ fn random() -> [u8; 12] {
     let _ = getrandom::fill(&mut bytes);
     bytes
 }
+
+mod save;
+pub use save::UnpackError;
 
 #[cfg(test)]
 mod tests;

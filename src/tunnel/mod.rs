@@ -8,7 +8,7 @@ mod table;
 
 pub use drive::{Ends, Report};
 pub use options::shared;
-pub use pump::{Line, Secure, Socket};
+pub use pump::{Line, Packed, Parcel, Secure, Socket, UnpackError};
 pub use relay::relay;
 pub use table::{About, Entry, Keeper, Live, Place, Row, State, Tunnels};
 

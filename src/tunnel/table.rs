@@ -4,7 +4,7 @@
 //! the pump runs it between two batches of events, some tunnels at a time. So nothing is published while nobody asks.
 //! What runs as a task of the runtime is rare and stands in a list here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -13,7 +13,7 @@ use longwire_wire::{Cause, CloseCode, Party, Stats, Tunnel};
 use tokio::sync::oneshot;
 
 use super::drive::{Ends, Report};
-use super::pump::{Line, Pumps};
+use super::pump::{Line, Parcel, Pumps};
 use crate::route::facts::Peer;
 
 /// All tunnels of the process, and the pumps that drive them.
@@ -36,6 +36,11 @@ pub trait Keeper: Send {
     fn id(&self) -> u64;
     /// Who it is.
     fn about(&self) -> About;
+    /// As bytes, for a keeper of another process; times are distances from `now_us`. `None`: it stays with this one.
+    fn save(&self, now_us: u64) -> Option<Vec<u8>> {
+        let _ = now_us;
+        None
+    }
     /// It has ended and has left the table. Runs on the pump's thread and must not wait.
     fn ended(self: Box<Self>, report: &Report);
 }
@@ -156,6 +161,17 @@ impl Tunnels {
         }
         drop(tasks);
         Entry { live, tasks: self.tasks.clone() }
+    }
+
+    /// Takes up to so many tunnels out of the pumps, except those with these numbers. When they are fewer there are no
+    /// others: what runs as a task stays.
+    pub async fn park(&self, most: usize, except: &Arc<HashSet<u64>>) -> Vec<Parcel> {
+        self.pumps.park(most, except).await
+    }
+
+    /// Goes on with tunnels exactly where they stopped.
+    pub fn resume(&self, parcels: Vec<Parcel>) {
+        self.pumps.resume(parcels);
     }
 
     /// How many are open, or on their way to a pump.

@@ -2,7 +2,7 @@
 //! pump is built, so nothing is looked up while it runs.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use mio::unix::SourceFd;
@@ -28,6 +28,9 @@ pub(super) trait Kernel: 'static {
 
     /// Tells of the edges of a socket, in both directions, until it is closed.
     fn register(&mut self, fd: RawFd, token: usize) -> io::Result<()>;
+
+    /// Tells no more of it.
+    fn deregister(&mut self, fd: RawFd);
 
     /// Waits for events at most so long, and tells of each with its token. True when the waker ended the wait.
     fn wait(&mut self, patience: Option<Duration>, event: impl FnMut(usize, Edge)) -> io::Result<bool>;
@@ -80,6 +83,11 @@ impl Kernel for Epoll {
         self.poll.registry().register(&mut SourceFd(&fd), Token(token), interest)
     }
 
+    fn deregister(&mut self, fd: RawFd) {
+        // Fails for one that could not be registered.
+        let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+    }
+
     fn wait(&mut self, patience: Option<Duration>, mut event: impl FnMut(usize, Edge)) -> io::Result<bool> {
         match self.poll.poll(&mut self.events, patience) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -109,6 +117,18 @@ pub struct Bare(OwnedFd);
 impl From<socket2::Socket> for Bare {
     fn from(socket: socket2::Socket) -> Bare {
         Bare(socket.into())
+    }
+}
+
+impl From<OwnedFd> for Bare {
+    fn from(socket: OwnedFd) -> Bare {
+        Bare(socket)
+    }
+}
+
+impl AsFd for Bare {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

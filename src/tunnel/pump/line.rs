@@ -29,6 +29,14 @@ impl<F: Fd> Line<F> {
         }
     }
 
+    /// What it goes over.
+    pub(super) fn fd(&self) -> &F {
+        match self {
+            Line::Plain(socket) => socket.fd(),
+            Line::Tls(secure) => secure.socket.fd(),
+        }
+    }
+
     /// Notes what an event said.
     pub(super) fn note(&mut self, edge: Edge) {
         match self {

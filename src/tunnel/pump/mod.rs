@@ -6,6 +6,7 @@
 mod errand;
 mod kernel;
 mod line;
+mod parcel;
 mod secure;
 mod socket;
 mod thread;
@@ -17,21 +18,29 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use longwire_wire::Tunnel;
 
-use super::drive::Ends;
+use super::drive::{Drive, Ends};
 use super::table::{Errand, Keeper};
 use kernel::{Epoll, Kernel};
 pub use line::Line;
+use parcel::Park;
+pub use parcel::{Packed, Parcel, UnpackError};
 pub use secure::Secure;
 pub use socket::Socket;
-use thread::Thread;
+use thread::{Slot, Thread};
 
 /// All pumps of the process.
 pub(super) struct Pumps(Vec<Handle>);
 
 /// One pump, as others see it.
-struct Handle {
-    inbox: Arc<Inbox<Epoll>>,
+struct Handle<K: Kernel = Epoll> {
+    inbox: Arc<Inbox<K>>,
     tunnels: Arc<AtomicUsize>,
+}
+
+impl<K: Kernel> Clone for Handle<K> {
+    fn clone(&self) -> Handle<K> {
+        Handle { inbox: self.inbox.clone(), tunnels: self.tunnels.clone() }
+    }
 }
 
 /// What others leave for a pump.
@@ -42,18 +51,13 @@ struct Inbox<K: Kernel> {
 
 enum Message<K: Kernel> {
     /// A tunnel to take over.
-    Take(Box<Job<K>>),
+    Take(Box<Slot<K>>),
+    /// Tunnels to be taken out.
+    Park(Park<K>),
     /// To be run past its tunnels.
     Run(Box<Errand>),
     /// End the thread.
     Stop,
-}
-
-/// A tunnel on its way to a pump.
-struct Job<K: Kernel> {
-    tunnel: Tunnel,
-    ends: Ends<Line<K::Fd>>,
-    keeper: Box<dyn Keeper>,
 }
 
 impl Pumps {
@@ -63,12 +67,13 @@ impl Pumps {
             .map(|number| {
                 let (epoll, waker) = Epoll::new()?;
                 let inbox = Arc::new(Inbox { messages: Mutex::default(), waker });
-                let tunnels = Arc::new(AtomicUsize::new(0));
-                let thread = Thread::new(epoll.now_us(), inbox.clone(), tunnels.clone());
+                let tunnels = Arc::default();
+                let handle = Handle { inbox, tunnels };
+                let thread = Thread::new(epoll.now_us(), handle.clone());
                 std::thread::Builder::new()
                     .name(format!("pump-{number}"))
                     .spawn(move || thread.run(epoll))?;
-                Ok(Handle { inbox, tunnels })
+                Ok(handle)
             })
             .collect::<io::Result<_>>()
             .map(Pumps)
@@ -76,9 +81,13 @@ impl Pumps {
 
     /// Hands a tunnel to the pump with the fewest.
     pub(super) fn place(&self, tunnel: Tunnel, ends: Ends<Line>, keeper: Box<dyn Keeper>) {
+        self.take(Box::new(Slot::new(Drive::new(tunnel, ends), keeper)));
+    }
+
+    fn take(&self, slot: Box<Slot<Epoll>>) {
         let Some(pump) = self.0.iter().min_by_key(|pump| pump.tunnels.load(Relaxed)) else { return };
         pump.tunnels.fetch_add(1, Relaxed);
-        pump.inbox.leave(Message::Take(Box::new(Job { tunnel, ends, keeper })));
+        pump.inbox.leave(Message::Take(slot));
     }
 
     /// How many tunnels they have, those on their way included.

@@ -49,22 +49,22 @@ impl Secure {
         let end = ended.then_some(Ok(()));
         Ok((Secure::assemble(socket, opener, sealer, Waiting { received, unsent }, end), data))
     }
+}
 
+impl<F: Fd> Secure<F> {
     /// All but the socket as bytes, for whoever takes that over: see [`tls::save`]. From here on nothing may be read or
     /// written unless nobody does.
-    pub fn save(&self) -> Zeroizing<Vec<u8>> {
+    pub(super) fn save(&self) -> Zeroizing<Vec<u8>> {
         let unsent = self.waiting.as_ref().map_or(&[][..], |waiting| &waiting.unsent);
         tls::save(&self.opener, &self.sealer, self.received(), unsent, self.end)
     }
 
-    /// Goes on with a connection that was saved. The socket is set to non-blocking.
-    pub fn restore(socket: socket2::Socket, saved: &[u8]) -> Result<Secure, RestoreError> {
+    /// Goes on with a connection that was saved. The socket is non-blocking.
+    pub(super) fn restore(socket: F, saved: &[u8]) -> Result<Secure<F>, RestoreError> {
         let State { opener, sealer, received, unsent, end } = tls::restore(saved)?;
-        Ok(Secure::assemble(Socket::new(socket.into()), opener, sealer, Waiting { received, unsent }, end))
+        Ok(Secure::assemble(Socket::new(socket), opener, sealer, Waiting { received, unsent }, end))
     }
-}
 
-impl<F: Fd> Secure<F> {
     fn assemble(
         socket: Socket<F>,
         opener: Opener,

@@ -26,6 +26,11 @@ impl<F> Socket<F> {
         Socket { inner, readable: true, writable: true, ended: false }
     }
 
+    /// The socket itself.
+    pub(super) fn fd(&self) -> &F {
+        &self.inner
+    }
+
     /// Whether there may be something to read.
     #[inline]
     pub(super) fn is_readable(&self) -> bool {

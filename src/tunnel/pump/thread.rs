@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::AsRawFd as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -14,13 +13,13 @@ use super::super::drive::Drive;
 use super::super::table::{Errand, Keeper, Wish};
 use super::kernel::{Edge, Kernel};
 use super::wheel::Wheel;
-use super::{Inbox, Job, Line, Message};
+use super::{Handle, Line, Message};
 use crate::tls;
 
 /// A pump.
 pub(super) struct Thread<K: Kernel> {
-    inbox: Arc<Inbox<K>>,
-    tunnels: Arc<AtomicUsize>,
+    /// This pump, as others see it.
+    pub(super) own: Handle<K>,
     /// Boxed: a slab of tunnels would hold up to twice what it needs.
     pub(super) slots: Slab<Box<Slot<K>>>,
     /// Under way, one after the other.
@@ -41,16 +40,22 @@ pub(super) struct Slot<K: Kernel> {
     pub(super) drive: Drive<Line<K::Fd>>,
     pub(super) keeper: Box<dyn Keeper>,
     /// When the wheel looks here next; `u64::MAX` when it does not.
-    armed_us: u64,
+    pub(super) armed_us: u64,
     /// It is in `run`.
-    queued: bool,
+    pub(super) queued: bool,
+}
+
+impl<K: Kernel> Slot<K> {
+    /// One that no pump has.
+    pub(super) fn new(drive: Drive<Line<K::Fd>>, keeper: Box<dyn Keeper>) -> Slot<K> {
+        Slot { drive, keeper, armed_us: u64::MAX, queued: false }
+    }
 }
 
 impl<K: Kernel> Thread<K> {
-    pub(super) fn new(now_us: u64, inbox: Arc<Inbox<K>>, tunnels: Arc<AtomicUsize>) -> Thread<K> {
+    pub(super) fn new(now_us: u64, own: Handle<K>) -> Thread<K> {
         Thread {
-            inbox,
-            tunnels,
+            own,
             slots: Slab::new(),
             errands: VecDeque::new(),
             wish: None,
@@ -73,7 +78,7 @@ impl<K: Kernel> Thread<K> {
             // epoll fails only for arguments that are wrong, and ours do not change.
             return false;
         };
-        let messages = if woken { self.inbox.take() } else { Vec::new() };
+        let messages = if woken { self.own.inbox.take() } else { Vec::new() };
         // After the inbox was emptied: no tunnel in there is younger than that.
         self.now_us = kernel.now_us();
         tls::cool(self.now_us);
@@ -81,7 +86,8 @@ impl<K: Kernel> Thread<K> {
             match message {
                 Message::Stop => return false,
                 Message::Run(errand) => self.begin_errand(errand),
-                Message::Take(job) => self.take(*job, kernel),
+                Message::Take(slot) => self.take(slot, kernel),
+                Message::Park(park) => self.park(park, kernel),
             }
         }
         self.run_errand();
@@ -126,19 +132,17 @@ impl<K: Kernel> Thread<K> {
     }
 
     /// Takes a tunnel over.
-    fn take(&mut self, job: Job<K>, kernel: &mut K) {
-        let Job { tunnel, ends, keeper } = job;
-        let mut drive = Drive::new(tunnel, ends);
+    pub(super) fn take(&mut self, mut taken: Box<Slot<K>>, kernel: &mut K) {
         let vacant = self.slots.vacant_entry();
         let slot = vacant.key();
-        for (side, socket) in drive.streams() {
+        for (side, socket) in taken.drive.streams() {
             // Fails only for want of kernel memory; the tunnel's own timers then end it.
             let _ = kernel.register(socket.as_raw_fd(), slot * 2 + side.index());
         }
         if let Some(wish) = self.wish {
-            drive.obey(wish, self.now_us);
+            taken.drive.obey(wish, self.now_us);
         }
-        vacant.insert(Box::new(Slot { drive, keeper, armed_us: u64::MAX, queued: false }));
+        vacant.insert(taken);
         self.queue(slot);
     }
 
@@ -161,7 +165,7 @@ impl<K: Kernel> Thread<K> {
         let again = found.drive.turn(now, &mut Context::from_waker(Waker::noop()), Line::is_readable);
         if let Some(report) = found.drive.report() {
             let keeper = self.slots.remove(slot).keeper;
-            self.tunnels.fetch_sub(1, Relaxed);
+            self.own.tunnels.fetch_sub(1, Relaxed);
             keeper.ended(&report);
             return;
         }

@@ -15,6 +15,10 @@ fn keys(tls13: bool, byte: u8) -> Keys {
     }
 }
 
+fn socket(of: &UnixStream) -> Bare {
+    std::os::fd::OwnedFd::from(of.try_clone().unwrap()).into()
+}
+
 /// A connection over a socket that holds little, and its peer by hand.
 struct Both {
     secure: Secure,
@@ -33,21 +37,20 @@ impl Both {
         socket2::SockRef::from(&fd).set_send_buffer_size(4096).unwrap();
         let (opener, sealer) = (Opener::new(keys(tls13, 1), false), Sealer::new(keys(tls13, 2)));
         let saved = tls::save(&opener, &sealer, &[], &[], None);
-        let secure = Secure::restore(fd.try_clone().unwrap().into(), &saved).unwrap();
+        let secure = Secure::restore(socket(&fd), &saved).unwrap();
         let (opener, sealer) = (Opener::new(keys(tls13, 2), true), Sealer::new(keys(tls13, 1)));
         Both { secure, fd, peer, opener, sealer, wire: Vec::new(), heard: Vec::new() }
     }
 
     /// As an edge does: what was not ready may be.
     fn ready(&mut self) {
-        let fd = socket2::Socket::from(self.fd.try_clone().unwrap());
-        self.secure.socket = Socket::new(fd.into());
+        self.secure.socket = Socket::new(socket(&self.fd));
     }
 
     /// Another process takes over.
     fn hand_over(&mut self) {
         let saved = self.secure.save();
-        self.secure = Secure::restore(self.fd.try_clone().unwrap().into(), &saved).unwrap();
+        self.secure = Secure::restore(socket(&self.fd), &saved).unwrap();
     }
 
     fn write(&mut self, data: &[u8]) -> Poll<io::Result<usize>> {

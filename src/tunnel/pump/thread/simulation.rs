@@ -10,13 +10,14 @@
 //! ```
 
 mod check;
+mod parking;
 mod peer;
 mod pipe;
 mod tls;
 mod world;
 
-use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use fastrand::Rng;
@@ -26,10 +27,11 @@ use super::*;
 use crate::clock;
 use crate::tls::MAX_RECORD;
 use crate::tunnel::drive::{Ends, Report};
-use crate::tunnel::pump::{Secure, Socket};
+use crate::tunnel::pump::{Inbox, Secure, Socket};
 use crate::tunnel::speech::script;
 use crate::tunnel::table::{About, Keeper};
 use check::{Past, look};
+use parking::unpark;
 use peer::{Finish, MAX_MESSAGE, Manners, Peer};
 use pipe::Pipe;
 use tls::Tls;
@@ -101,6 +103,10 @@ struct Watch {
 }
 
 impl Keeper for Watch {
+    fn save(&self, _: u64) -> Option<Vec<u8>> {
+        Some(self.number.to_le_bytes().into())
+    }
+
     fn id(&self) -> u64 {
         self.number as u64
     }
@@ -121,7 +127,7 @@ impl Keeper for Watch {
 struct Stage {
     kernel: Sim,
     thread: Thread<Sim>,
-    inbox: Arc<Inbox<Sim>>,
+    home: Handle<Sim>,
     options: Vec<Options>,
     reports: Arc<Mutex<Vec<(usize, Report, u64)>>>,
 }
@@ -138,12 +144,21 @@ fn stage(seed: u64, loud: bool) -> Stage {
         loud,
         ..World::new(rng.fork(), now_us)
     }));
-    let counter = Arc::new(AtomicUsize::new(size.tunnels));
-    let thread = Thread::new(now_us, inbox.clone(), counter);
+    let home = Handle { inbox, tunnels: Arc::new(AtomicUsize::new(size.tunnels)) };
+    let thread = Thread::new(now_us, home.clone());
     let kernel = Sim { world, woken };
-    let mut stage = Stage { kernel, thread, inbox, options: Vec::new(), reports: Arc::default() };
+    let mut stage = Stage { kernel, thread, home, options: Vec::new(), reports: Arc::default() };
     for number in 0..size.tunnels {
         stage.set(number, &mut rng, size.bytes);
+    }
+    if rng.bool() {
+        let parks = rng.u8(1..20);
+        let world = &mut *lock(&stage.kernel.world);
+        world
+            .errands
+            .extend((0..parks).map(|_| {
+                (now_us + within(&mut rng, &[2000, 100_000, SECOND, 60 * SECOND]), 0, Errand::Park)
+            }));
     }
     stage
 }
@@ -193,15 +208,12 @@ impl Stage {
         // It ends at the latest; one that has ended already does not care.
         world.errands.push((at + rng.u64(60 * SECOND..200 * SECOND), number, Errand::Close));
         let watch = Watch { number, world: self.kernel.world.clone(), reports: self.reports.clone() };
-        let job = Job {
-            tunnel: Tunnel::new(options, Time(at)),
-            ends: Ends {
-                streams: Pair { client: client.0, backend: backend.0 },
-                early: Pair { client: client.1, backend: backend.1 },
-            },
-            keeper: Box::new(watch),
+        let ends = Ends {
+            streams: Pair { client: client.0, backend: backend.0 },
+            early: Pair { client: client.1, backend: backend.1 },
         };
-        world.known.push(Known::new(Box::new(job)));
+        let drive = Drive::new(Tunnel::new(options, Time(at)), ends);
+        world.known.push(Known::new(Box::new(Slot::new(drive, Box::new(watch)))));
         self.options.push(options);
     }
 }
@@ -223,11 +235,13 @@ fn early(peer: &mut Peer, rng: &mut Rng) -> (Bytes, Vec<u8>) {
 
 /// Plays a world to its end; gives what tells it from others.
 fn play(seed: u64, loud: bool) -> u64 {
-    let Stage { mut kernel, mut thread, inbox, options, reports } = stage(seed, loud);
+    let Stage { mut kernel, mut thread, home, options, reports } = stage(seed, loud);
     let world = kernel.world.clone();
+    let watch = |number| Watch { number, world: world.clone(), reports: reports.clone() };
     for round in 0.. {
         assert!(round < 100_000, "it does not end");
         assert!(thread.round(&mut kernel), "it stops by itself");
+        unpark(&world, &home, watch);
         let mut world = lock(&world);
         look(&thread, &mut world);
         if world.errands.is_empty()
@@ -237,9 +251,9 @@ fn play(seed: u64, loud: bool) -> u64 {
             break;
         }
     }
-    inbox.leave(Message::Stop);
+    home.inbox.leave(Message::Stop);
     assert!(!thread.round(&mut kernel), "it does not stop");
-    assert_eq!(thread.tunnels.load(Relaxed), 0);
+    assert_eq!(home.tunnels.load(Relaxed), 0);
     let mut world = lock(&world);
     while world.next_us() != pipe::NEVER {
         world.step();

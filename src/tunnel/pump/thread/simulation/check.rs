@@ -38,7 +38,10 @@ pub(super) fn look(thread: &Thread<Sim>, world: &mut World) {
         }
     }
     let idle = thread.run.is_empty();
-    let told = thread.errands.is_empty() && thread.inbox.messages.lock().unwrap().is_empty();
+    // What is parked cannot do anything.
+    let told = world.parking.is_empty()
+        && thread.errands.is_empty()
+        && thread.own.inbox.messages.lock().unwrap().is_empty();
     for fd in 0..world.pipes.len() {
         let (pipe, other) = (&world.pipes[fd], &world.pipes[fd ^ 1]);
         assert!(pipe.reads_in_round <= MOST_READS, "{} reads in a row from {fd}", pipe.reads_in_round);

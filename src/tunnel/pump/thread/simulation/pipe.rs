@@ -38,6 +38,8 @@ pub(super) struct Pipe {
     /// Reset by the peer: read or write fails once, then nothing goes any more.
     pub(super) broken: bool,
     error: Option<ErrorKind>,
+    /// Descriptors of it beyond the first.
+    pub(super) twins: u32,
     /// A write found no room: an edge comes when there is some.
     nospace: bool,
     /// A short write counts as such, too.
@@ -77,6 +79,7 @@ impl Pipe {
             gone: false,
             broken: false,
             error: None,
+            twins: 0,
             nospace: false,
             generous: rng.bool(),
             shut: false,

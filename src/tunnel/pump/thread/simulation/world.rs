@@ -10,9 +10,11 @@ use std::time::Duration;
 use fastrand::Rng;
 use longwire_wire::{Cause, CloseCode};
 
+use super::parking::Parking;
 use super::pipe::{NEVER, Pipe};
 use crate::tunnel::pump::kernel::{Edge, Fd, Kernel};
-use crate::tunnel::pump::{Inbox, Job, Message};
+use crate::tunnel::pump::thread::Slot;
+use crate::tunnel::pump::{Inbox, Message};
 use crate::tunnel::table::{self, Wish};
 
 /// What another thread does to a tunnel.
@@ -21,12 +23,16 @@ pub(super) enum Errand {
     Place,
     Close,
     Cut,
+    /// Some tunnels are to be taken out; which one it is said of means nothing.
+    Park,
+    /// They are to come back.
+    Unpark,
 }
 
 /// A tunnel as other threads know it.
 pub(super) struct Known {
     /// Until it is placed.
-    pub(super) job: Option<Box<Job<Sim>>>,
+    pub(super) slot: Option<Box<Slot<Sim>>>,
     pub(super) ended: bool,
     /// What was asked of it before it ended.
     pub(super) asked: Vec<Errand>,
@@ -40,9 +46,9 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn new(job: Box<Job<Sim>>) -> Known {
+    pub(super) fn new(slot: Box<Slot<Sim>>) -> Known {
         Known {
-            job: Some(job),
+            slot: Some(slot),
             ended: false,
             asked: Vec::new(),
             cut: false,
@@ -61,6 +67,8 @@ pub(super) struct World {
     pub(super) known: Vec<Known>,
     pub(super) errands: Vec<(u64, usize, Errand)>,
     pub(super) inbox: Option<Arc<Inbox<Sim>>>,
+    /// Who has asked for tunnels, and has them until it is time.
+    pub(super) parking: Vec<Parking>,
     /// The process is stopped for a while now and then.
     pub(super) pauses: bool,
     /// All such whiles together.
@@ -82,6 +90,7 @@ impl World {
             known: Vec::new(),
             errands: Vec::new(),
             inbox: None,
+            parking: Vec::new(),
             pauses: false,
             paused_us: 0,
             idle_waits: 0,
@@ -137,17 +146,25 @@ impl World {
 
     fn run(&mut self, tunnel: usize, errand: Errand) {
         self.note(format_args!("{errand:?} {tunnel}"));
+        let ends = matches!(errand, Errand::Close | Errand::Cut);
+        if ends && !self.parking.is_empty() {
+            // It may not be found now, and would not be asked.
+            return self.errands.push((self.now_us + 1000, tunnel, errand));
+        }
         let (known, now) = (&mut self.known[tunnel], self.now_us);
         let message = match errand {
+            Errand::Park => self.park(),
+            // The pump stops for a moment, and others do their work.
+            Errand::Unpark => return Sim::wake(&self.inbox().waker),
             Errand::Place => {
                 known.read_us = now;
                 known.trigger_us = known.trigger_us.map(|_| now);
-                Message::Take(known.job.take().expect("placed once"))
+                Message::Take(known.slot.take().expect("placed once"))
             }
             Errand::Close | Errand::Cut => {
                 // Whoever asks too late asks for nothing; too early, perhaps.
                 known.asked.extend((!known.ended).then_some(errand));
-                if known.job.is_none() && !known.ended {
+                if known.slot.is_none() && !known.ended {
                     known.cut |= errand == Errand::Cut;
                     known.trigger_us.get_or_insert(now);
                 }
@@ -157,7 +174,11 @@ impl World {
                 Message::Run(Box::new(table::Errand { only, wish, rows, to: None, next: 0 }))
             }
         };
-        self.inbox.as_ref().expect("an inbox").leave(message);
+        self.inbox().leave(message);
+    }
+
+    fn inbox(&self) -> Arc<Inbox<Sim>> {
+        self.inbox.clone().expect("an inbox")
     }
 
     /// All that happens until now.
@@ -315,6 +336,8 @@ impl Kernel for Sim {
 
     fn register(&mut self, fd: RawFd, token: usize) -> io::Result<()> {
         let pipe = &mut lock(&self.world).pipes[fd as usize];
+        // Whoever takes it over does not know what others have tried.
+        pipe.dry_reads = 0;
         if pipe.unwatched {
             return Err(ErrorKind::OutOfMemory.into());
         }
@@ -322,6 +345,12 @@ impl Kernel for Sim {
         // It is writable at the least.
         pipe.queued = true;
         Ok(())
+    }
+
+    fn deregister(&mut self, fd: RawFd) {
+        let pipe = &mut lock(&self.world).pipes[fd as usize];
+        pipe.token = None;
+        pipe.queued = false;
     }
 
     fn wait(&mut self, patience: Option<Duration>, mut event: impl FnMut(usize, Edge)) -> io::Result<bool> {
@@ -347,6 +376,14 @@ impl Kernel for Sim {
 pub(super) struct Port {
     pub(super) world: Arc<Mutex<World>>,
     pub(super) fd: usize,
+}
+
+impl Port {
+    /// Another descriptor of the same socket.
+    pub(super) fn twin(&self) -> Port {
+        lock(&self.world).pipes[self.fd].twins += 1;
+        Port { world: self.world.clone(), fd: self.fd }
+    }
 }
 
 impl AsRawFd for Port {
@@ -383,6 +420,12 @@ impl Drop for Port {
     fn drop(&mut self) {
         let world = &mut *lock(&self.world);
         world.note(format_args!("close {}", self.fd));
-        world.pipes[self.fd].close(world.now_us, &mut world.rng);
+        let pipe = &mut world.pipes[self.fd];
+        pipe.twins = match pipe.twins.checked_sub(1) {
+            None => return pipe.close(world.now_us, &mut world.rng),
+            // The kernel would go on to tell of it, whoever has its place by then.
+            Some(_) if pipe.token.is_some() => panic!("{} is closed and still registered", self.fd),
+            Some(twins) => twins,
+        };
     }
 }
