@@ -220,6 +220,7 @@ impl Tunnel {
     /// The end is decided.
     pub(crate) fn end(&mut self, ended_by: Party, cause: Cause, lives: Pair<Life>, now: Time) {
         self.ending = Some(Box::new(Outcome { ended_by, cause, code_from: [None; 2], code_to: [None; 2] }));
+        self.planned = None;
         self.note_codes();
         self.timers.stop(Timer::Idle);
         self.stop_pings();

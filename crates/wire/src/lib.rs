@@ -68,4 +68,4 @@ pub use rate::Rate;
 pub use save::RestoreError;
 pub use side::{Pair, Party, Side};
 pub use timer::Time;
-pub use tunnel::{Options, Ping, SideState, Tunnel};
+pub use tunnel::{Options, Ping, Planned, SideState, Tunnel};

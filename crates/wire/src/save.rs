@@ -4,7 +4,7 @@
 //! means a new version; whoever reads it still reads the old ones.
 //!
 //! The format keeps the shape of version 1, whatever shape a tunnel has in memory; version 2 adds when each end was heard, version 3 the rate
-//! and what has run into its bucket.
+//! and what has run into its bucket, version 4 the Close that is to come.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -19,10 +19,10 @@ use crate::rate::{Bucket, Rate};
 use crate::scanner::{Closing, Course, Held, Message, Scanner};
 use crate::side::{Pair, Party, Side};
 use crate::timer::{Time, Timer, Timers};
-use crate::tunnel::{End, Life, Options, Ping, Tunnel};
+use crate::tunnel::{End, Life, Options, Ping, Planned, Tunnel};
 
 /// The version that is written.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Why saved bytes are not a tunnel.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -61,6 +61,7 @@ pub(crate) fn save(tunnel: &Tunnel, now: Time) -> Vec<u8> {
     }
     tunnel.options.rate.write(&mut w);
     tunnel.bucket.as_deref().copied().write(&mut w);
+    tunnel.planned.as_deref().copied().write(&mut w);
     w.bytes
 }
 
@@ -79,6 +80,9 @@ pub(crate) fn restore(bytes: &[u8], now: Time) -> Result<Tunnel, RestoreError> {
     if version >= 3 {
         Arc::make_mut(&mut tunnel.options).rate = Saved::read(&mut r)?;
         tunnel.bucket = Option::read(&mut r)?.map(Box::new);
+    }
+    if version >= 4 {
+        tunnel.planned = Option::read(&mut r)?.map(Box::new);
     }
     if r.bytes.is_empty() { Ok(tunnel) } else { Err(RestoreError::Excess) }
 }
@@ -148,6 +152,7 @@ saved_structs! {
     Ping { interval_us, timeout_us }
     Rate { frames_milli, burst, bytes }
     Bucket { frames, bytes, at }
+    Planned { at, code, cause }
     Closing { code, seen }
     Out { payload, sent, repeated }
     Outcome { ended_by, cause, code_from, code_to }
@@ -243,7 +248,7 @@ impl Saved for Tunnel {
         let (timers, stats) = (Timers::read(r)?, Saved::read(r)?);
         let _: Option<Side> = Saved::read(r)?;
         let ending = Option::read(r)?.map(Box::new);
-        Ok(Tunnel { options, ends, timers, stats, bucket: None, ending })
+        Ok(Tunnel { options, ends, timers, stats, bucket: None, planned: None, ending })
     }
 }
 

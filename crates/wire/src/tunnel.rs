@@ -84,8 +84,21 @@ pub struct Tunnel {
     pub(crate) stats: Stats,
     /// What the client has sent lately, where there is a rate.
     pub(crate) bucket: Option<Box<Bucket>>,
+    /// Until the end is decided: the Close that is to come.
+    pub(crate) planned: Option<Box<Planned>>,
     /// Set as soon as the end is decided.
     pub(crate) ending: Option<Box<Outcome>>,
+}
+
+/// An end that the proxy has set a time for.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Planned {
+    /// When both ends are to be told.
+    pub at: Time,
+    /// What their Close frames say.
+    pub code: CloseCode,
+    /// Why.
+    pub cause: Cause,
 }
 
 /// One end.
@@ -161,7 +174,7 @@ impl Tunnel {
         }
         let ends = Pair { client: end(), backend: end() };
         let bucket = options.rate.map(|_| Box::new(Bucket::new(now)));
-        Tunnel { options, ends, timers, stats: Stats::default(), bucket, ending: None }
+        Tunnel { options, ends, timers, stats: Stats::default(), bucket, planned: None, ending: None }
     }
 
     /// `bytes` were read from `from`. Fills `plan` with what is to be written to the other end, in order.
@@ -342,6 +355,9 @@ impl Tunnel {
     /// that would have met the deadline may wait unread: what has expired gets [`GRACE_US`] more.
     pub fn handle_timeout(&mut self, now: Time) {
         self.settle_heard();
+        if let Some(planned) = self.planned.take_if(|planned| planned.at <= now) {
+            self.close(planned.code, planned.cause, now);
+        }
         if self.timers.next().is_some_and(|at| now.since(at) > LATE_US) {
             return self.timers.postpone(now, now.after(GRACE_US));
         }
@@ -358,6 +374,19 @@ impl Tunnel {
             self.settle_heard();
             self.end(Party::Proxy, reason, Pair { client: Life::Due(code), backend: Life::Due(code) }, now);
         }
+    }
+
+    /// The proxy wants the tunnel to end at this time: then as [`Tunnel::close`]. A later plan takes the place of the one
+    /// before; [`Time::NEVER`] takes it back. Does nothing when the tunnel is ending already.
+    pub fn close_at(&mut self, code: CloseCode, cause: Cause, at: Time) {
+        if self.ending.is_none() {
+            self.planned = (at != Time::NEVER).then(|| Box::new(Planned { at, code, cause }));
+        }
+    }
+
+    /// The end that the proxy has set a time for, until it comes.
+    pub fn planned(&self) -> Option<&Planned> {
+        self.planned.as_deref()
     }
 
     /// A frame of ours that goes to `to` now, behind all that is pending there. At most one at a time is due.
@@ -395,7 +424,8 @@ impl Tunnel {
     pub fn poll_timeout(&self) -> Option<Time> {
         let mut timers = self.timers.clone();
         self.heard_by(&mut timers);
-        timers.next()
+        let planned = self.planned.as_ref().map(|planned| planned.at);
+        timers.next().into_iter().chain(planned).min()
     }
 
     /// The end of the tunnel is decided, though Close frames may still be under way.
@@ -457,6 +487,6 @@ mod tests {
     /// Every open connection costs this much.
     #[test]
     fn a_tunnel_is_small() {
-        assert!(size_of::<Tunnel>() <= 296, "{} bytes", size_of::<Tunnel>());
+        assert!(size_of::<Tunnel>() <= 304, "{} bytes", size_of::<Tunnel>());
     }
 }

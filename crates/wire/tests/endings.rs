@@ -201,3 +201,59 @@ fn a_close_of_the_application_that_was_passing_takes_the_place_of_ours() {
     assert_eq!(world.sides(), (Finish, Finish));
     assert_eq!(world.tunnel.outcome().unwrap().code_to, [None, Some(1001)]);
 }
+
+#[test]
+fn a_planned_end_comes_in_its_time_and_at_a_boundary() {
+    let mut world = World::new(options());
+    world.close_at(CloseCode::SERVICE_RESTART, Cause::Drain, world.now.after(20 * SECOND));
+    let message = text(Backend, "hello");
+    world.read(Backend, &message[..4]);
+    world.pass(20 * SECOND - 1);
+    assert!(!world.tunnel.is_ending() && world.wire.backend.is_empty());
+    assert_eq!(world.tunnel.planned().unwrap().at, world.now.after(1));
+    // Another process goes on with it.
+    world.tunnel = Tunnel::restore(&world.tunnel.save(world.now), world.now).unwrap();
+    world.pass(1);
+    assert_eq!(world.farewell(Backend), (1012, Cause::Drain.to_string()));
+    assert_eq!(world.wire.client.len(), 4);
+    world.read(Backend, &message[4..]);
+    assert_eq!(world.seen(Client)[1].close(), Some((1012, Cause::Drain.sentence())));
+    for side in Side::BOTH {
+        world.read(side, &close(side, 1012));
+    }
+    assert_eq!(world.story(), (Party::Proxy, Cause::Drain));
+}
+
+#[test]
+fn a_plan_gives_way_to_a_later_one_and_to_an_end_that_comes_before_it() {
+    let mut world = World::new(without_pings());
+    let at = |world: &World, seconds| world.now.after(seconds * SECOND);
+    world.close_at(CloseCode::SERVICE_RESTART, Cause::Drain, at(&world, 5));
+    world.close_at(CloseCode::GOING_AWAY, Cause::Shutdown, at(&world, 10));
+    world.pass(10 * SECOND - 1);
+    assert!(!world.tunnel.is_ending());
+    world.close_at(CloseCode::GOING_AWAY, Cause::Shutdown, Time::NEVER);
+    world.pass(SECOND);
+    assert!(!world.tunnel.is_ending() && world.tunnel.planned().is_none());
+    world.close_at(CloseCode::SERVICE_RESTART, Cause::Drain, at(&world, 5));
+    world.eof(Client);
+    assert_eq!((world.farewell(Backend).0, world.tunnel.planned()), (1001, None));
+    // What is ending makes no plans.
+    world.close_at(CloseCode::SERVICE_RESTART, Cause::Drain, at(&world, 1));
+    assert_eq!(world.tunnel.planned(), None);
+}
+
+/// The clock that stood still says nothing of the ends, but a plan is ours.
+#[test]
+fn a_plan_that_was_slept_through_is_kept_at_once() {
+    let mut world = acquainted(options());
+    world.close_at(CloseCode::GOING_AWAY, Cause::Shutdown, world.now.after(SECOND));
+    world.now = world.now.after(3600 * SECOND);
+    world.tunnel.handle_timeout(world.now);
+    world.transmit();
+    for side in Side::BOTH {
+        assert_eq!(world.farewell(side), (1001, Cause::Shutdown.to_string()));
+        world.read(side, &close(side, 1001));
+    }
+    assert_eq!(world.story(), (Party::Proxy, Cause::Shutdown));
+}

@@ -208,7 +208,7 @@ fn every_tunnel_comes_to_an_end() {
         let mut ends = Side::BOTH.map(|side| End::new(side, true));
         for _ in 0..rng.usize(1..60) {
             let side = Side::BOTH[rng.usize(..2)];
-            match rng.u8(..32) {
+            match rng.u8(..33) {
                 0..10 => {
                     let end = &mut ends[side.index()];
                     end.speak(&mut rng, &world.payloads);
@@ -228,6 +228,11 @@ fn every_tunnel_comes_to_an_end() {
                 23..25 => world.blocked(side, rng.bool()),
                 25..28 => world.flushed(side),
                 28 => hand_over(&mut world, &mut rng),
+                29 => {
+                    let never = rng.u8(..4) == 0;
+                    let at = if never { Time::NEVER } else { world.now.after(rng.u64(..30 * SECOND)) };
+                    world.close_at(CloseCode::SERVICE_RESTART, Cause::Drain, at);
+                }
                 _ => {
                     for payload in world.payloads.clone() {
                         world.read(side, &pong(side, &payload));
@@ -394,11 +399,13 @@ fn earlier_versions_are_read() {
     world.pass(SECOND);
     world.read(Side::Client, &text(Side::Client, "hello")[..3]);
     let saved = world.tunnel.save(world.now);
-    let [3, body @ .., 0, 0, 0, 0] = &saved[..] else {
-        panic!("version 2 adds when each end was heard, version 3 the rate and its bucket")
+    let [4, body @ .., 0, 0, 0, 0, 0] = &saved[..] else {
+        panic!(
+            "version 2 adds when each end was heard, version 3 the rate and its bucket, version 4 a planned Close"
+        )
     };
-    for old in [[&[1], body].concat(), [&[2], body, &[0, 0]].concat()] {
+    for old in [[&[1], body].concat(), [&[2], body, &[0; 2]].concat(), [&[3], body, &[0; 4]].concat()] {
         assert_eq!(Tunnel::restore(&old, world.now).as_ref(), Ok(&world.tunnel));
     }
-    assert_eq!(Tunnel::restore(&[4], world.now), Err(RestoreError::Version(4)));
+    assert_eq!(Tunnel::restore(&[5], world.now), Err(RestoreError::Version(5)));
 }

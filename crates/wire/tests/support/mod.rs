@@ -156,6 +156,11 @@ impl World {
         self.transmit();
     }
 
+    pub fn close_at(&mut self, code: CloseCode, cause: Cause, at: Time) {
+        self.tunnel.close_at(code, cause, at);
+        self.transmit();
+    }
+
     pub fn blocked(&mut self, to: Side, moved: bool) {
         self.tunnel.handle_blocked(to, moved, self.now);
         self.transmit();
