@@ -199,6 +199,10 @@ impl Keeper for Epilogue {
         }
     }
 
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
     fn ended(self: Box<Self>, report: &Report) {
         self.write(report);
     }

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use longwire_wire::{Cause, CloseCode, Outcome, Pair, Plan, Side, SideState, Stats, Time, Tunnel};
+use longwire_wire::{Cause, CloseCode, Outcome, Pair, Plan, Planned, Side, SideState, Stats, Time, Tunnel};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::table::{State, Wish};
@@ -161,6 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         self.unsettled = true;
         match wish {
             Wish::Close(code, cause) => self.tunnel.close(code, cause, now),
+            Wish::CloseAt(code, cause, at_us) => self.tunnel.close_at(code, cause, Time(at_us)),
             Wish::Cut => {
                 self.tunnel.close(CloseCode::GOING_AWAY, Cause::Shutdown, now);
                 Side::BOTH.into_iter().for_each(|side| self.tunnel.handle_error(side, now));
@@ -190,6 +191,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
     pub(super) fn rouse(&mut self) {
         self.unsettled = true;
         self.due_us = 0;
+    }
+
+    /// The end that it has been set a time for.
+    pub(super) fn planned(&self) -> Option<Planned> {
+        self.tunnel.planned().copied()
     }
 
     /// The streams that are still open.

@@ -9,11 +9,13 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use longwire_wire::{Cause, CloseCode, Party, Stats, Tunnel};
+use longwire_wire::{Cause, CloseCode, Party, Planned, Stats, Time, Tunnel};
 use tokio::sync::oneshot;
 
+use super::drain::{Drain, Round};
 use super::drive::{Ends, Report};
 use super::pump::{Line, Parcel, Pumps};
+use crate::clock;
 use crate::route::facts::Peer;
 
 /// All tunnels of the process, and the pumps that drive them.
@@ -28,6 +30,8 @@ struct Tasks {
     live: BTreeMap<u64, Arc<Live>>,
     /// Asked of all of them, those that open now as well.
     wish: Option<Wish>,
+    /// In force, for those that open now.
+    drain: Option<Arc<Drain>>,
 }
 
 /// What the one who opened a tunnel keeps for it: who it is, and what is to be done at its end.
@@ -41,6 +45,8 @@ pub trait Keeper: Send {
         let _ = now_us;
         None
     }
+    /// [`About::place`].
+    fn place(&self) -> &Place;
     /// It has ended and has left the table. Runs on the pump's thread and must not wait.
     fn ended(self: Box<Self>, report: &Report);
 }
@@ -113,6 +119,8 @@ pub enum State {
 pub(super) enum Wish {
     /// A Close frame to both ends at the next frame boundary.
     Close(CloseCode, Cause),
+    /// The same at this time, microseconds of the process's clock; [`u64::MAX`] takes it back.
+    CloseAt(CloseCode, Cause, u64),
     /// Its end, now.
     Cut,
 }
@@ -122,6 +130,8 @@ pub(super) struct Errand {
     /// Only the tunnel of this number; `None` goes to all.
     pub(super) only: Option<u64>,
     pub(super) wish: Option<Wish>,
+    /// A drain, and who waits for the number of tunnels that were set a time.
+    pub(super) drain: Option<(Box<Round>, oneshot::Sender<usize>)>,
     pub(super) rows: Vec<Row>,
     /// Who waits for the rows.
     pub(super) to: Option<oneshot::Sender<Vec<Row>>>,
@@ -130,13 +140,13 @@ pub(super) struct Errand {
 }
 
 impl Errand {
-    fn new(only: Option<u64>, wish: Option<Wish>) -> Errand {
-        Errand { only, wish, rows: Vec::new(), to: None, next: 0 }
+    pub(super) fn new(only: Option<u64>, wish: Option<Wish>) -> Errand {
+        Errand { only, wish, drain: None, rows: Vec::new(), to: None, next: 0 }
     }
 
     /// Nobody waits for it any more, and nothing is wished.
     pub(super) fn is_idle(&self) -> bool {
-        self.wish.is_none() && self.to.as_ref().is_none_or(oneshot::Sender::is_closed)
+        self.wish.is_none() && self.drain.is_none() && self.to.as_ref().is_none_or(oneshot::Sender::is_closed)
     }
 }
 
@@ -156,7 +166,9 @@ impl Tunnels {
         let live = Arc::new(Live::new(about));
         let mut tasks = lock(&self.tasks);
         tasks.live.insert(live.about.id, live.clone());
-        if let Some(wish) = tasks.wish {
+        let about = &live.about;
+        let late = |drain: &Arc<Drain>| drain.late(&about.place, about.id, clock::now_us());
+        if let Some(wish) = tasks.wish.or_else(|| tasks.drain.as_ref().and_then(late)) {
             live.wish(wish);
         }
         drop(tasks);
@@ -201,6 +213,25 @@ impl Tunnels {
         self.wish_all(Wish::Close(code, cause));
     }
 
+    /// Begins a drain, which takes the place of the one before. Gives how many tunnels were set a time.
+    ///
+    /// Each pump has its tunnels spread evenly over the time; as they have equally many, all together are.
+    pub async fn drain(&self, drain: Drain) -> usize {
+        let drain = Arc::new(drain);
+        let mut answers = Vec::new();
+        self.pumps.send(|| {
+            let (to, answer) = oneshot::channel();
+            answers.push(answer);
+            let round = Box::new(Round::new(drain.clone()));
+            Errand { drain: Some((round, to)), ..Errand::new(None, None) }
+        });
+        let mut count = lock(&self.tasks).drain(drain);
+        for answer in answers {
+            count += answer.await.unwrap_or_default();
+        }
+        count
+    }
+
     /// Ends every tunnel now, where the time for Close frames is up.
     pub fn cut_all(&self) {
         self.wish_all(Wish::Cut);
@@ -238,6 +269,23 @@ impl Tunnels {
     }
 }
 
+impl Tasks {
+    /// Begins a drain. Gives how many were set a time.
+    fn drain(&mut self, drain: Arc<Drain>) -> usize {
+        let mut round = Round::new(drain.clone());
+        self.drain = Some(drain);
+        loop {
+            for live in self.live.values().filter(|live| live.row().state == State::Open) {
+                let wish = round.pass(&live.about.place, live.planned());
+                wish.into_iter().for_each(|wish| live.wish(wish));
+            }
+            if let Some(count) = round.turn() {
+                return count;
+            }
+        }
+    }
+}
+
 /// Keeps a tunnel in the table that runs as a task.
 pub struct Entry {
     /// The tunnel.
@@ -261,6 +309,8 @@ pub struct Live {
 #[derive(Default)]
 struct Command {
     wish: Option<Wish>,
+    /// The last time that was set for it, as its driver will know it.
+    planned: Option<Planned>,
     driver: Option<Waker>,
 }
 
@@ -278,12 +328,20 @@ impl Live {
     fn wish(&self, wish: Wish) {
         let mut command = lock(&self.command);
         // What is to end now does not end more slowly because somebody asks for that as well.
-        if command.wish != Some(Wish::Cut) {
+        if !matches!((command.wish, wish), (Some(Wish::Cut), _) | (Some(Wish::Close(..)), Wish::CloseAt(..)))
+        {
             command.wish = Some(wish);
+        }
+        if let Wish::CloseAt(code, cause, at_us) = wish {
+            command.planned = (at_us != u64::MAX).then_some(Planned { at: Time(at_us), code, cause });
         }
         if let Some(driver) = command.driver.take() {
             driver.wake();
         }
+    }
+
+    fn planned(&self) -> Option<Planned> {
+        lock(&self.command).planned
     }
 
     fn row(&self) -> Row {

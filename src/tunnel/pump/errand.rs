@@ -1,6 +1,6 @@
 //! Errands past the tunnels of a pump: what others want to know of them, or wish of them.
 
-use super::super::table::{Errand, Row};
+use super::super::table::{Errand, Row, State};
 use super::kernel::Kernel;
 use super::thread::Thread;
 
@@ -10,6 +10,9 @@ const STRIDE: usize = 128;
 impl<K: Kernel> Thread<K> {
     /// Takes an errand; it is run in turn.
     pub(super) fn begin_errand(&mut self, mut errand: Box<Errand>) {
+        if let Some((round, _)) = &errand.drain {
+            self.drain = Some(round.drain().clone());
+        }
         if errand.only.is_none() {
             if errand.wish.is_some() {
                 self.wish = errand.wish;
@@ -38,8 +41,15 @@ impl<K: Kernel> Thread<K> {
         if !over && until < end {
             return self.errands.push_front(errand);
         }
+        // Whoever asked may have left.
+        if let Some((mut round, to)) = errand.drain.take() {
+            let Some(count) = round.turn() else {
+                (errand.drain, errand.next) = (Some((round, to)), 0);
+                return self.errands.push_front(errand);
+            };
+            let _ = to.send(count);
+        }
         if let Some(to) = errand.to.take() {
-            // Whoever asked may have left.
             let _ = to.send(errand.rows);
         }
     }
@@ -50,14 +60,17 @@ impl<K: Kernel> Thread<K> {
         if errand.only.is_some_and(|id| id != found.keeper.id()) {
             return false;
         }
-        if let Some(wish) = errand.wish {
+        let round = errand.drain.as_mut().filter(|_| found.drive.state() == State::Open);
+        let planned = round.and_then(|(round, _)| round.pass(found.keeper.place(), found.drive.planned()));
+        let wish = errand.wish.or(planned);
+        if let Some(wish) = wish {
             found.drive.obey(wish, self.now_us);
         }
         if errand.to.is_some() {
             let (stats, state) = (*found.drive.stats(), found.drive.state());
             errand.rows.push(Row { about: found.keeper.about(), stats, state });
         }
-        if errand.wish.is_some() {
+        if wish.is_some() {
             self.queue(slot);
         }
         errand.only.is_some()

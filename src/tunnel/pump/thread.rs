@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::AsRawFd as _;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use longwire_wire::Side;
 use slab::Slab;
 
+use super::super::drain::Drain;
 use super::super::drive::Drive;
 use super::super::table::{Errand, Keeper, Wish};
 use super::kernel::{Edge, Kernel};
@@ -26,6 +28,8 @@ pub(super) struct Thread<K: Kernel> {
     pub(super) errands: VecDeque<Box<Errand>>,
     /// Wished of all tunnels, those that open now as well.
     pub(super) wish: Option<Wish>,
+    /// The drain in force, for tunnels that open now.
+    pub(super) drain: Option<Arc<Drain>>,
     wheel: Wheel,
     /// Slots that have something to do.
     run: Vec<usize>,
@@ -59,6 +63,7 @@ impl<K: Kernel> Thread<K> {
             slots: Slab::new(),
             errands: VecDeque::new(),
             wish: None,
+            drain: None,
             wheel: Wheel::new(now_us),
             run: Vec::new(),
             turning: Vec::new(),
@@ -139,7 +144,10 @@ impl<K: Kernel> Thread<K> {
             // Fails only for want of kernel memory; the tunnel's own timers then end it.
             let _ = kernel.register(socket.as_raw_fd(), slot * 2 + side.index());
         }
-        if let Some(wish) = self.wish {
+        let late = |drain: &Arc<Drain>| drain.late(taken.keeper.place(), taken.keeper.id(), self.now_us);
+        // One that comes back may have its time already.
+        let late = self.drain.as_ref().filter(|_| taken.drive.planned().is_none()).and_then(late);
+        if let Some(wish) = self.wish.or(late) {
             taken.drive.obey(wish, self.now_us);
         }
         vacant.insert(taken);

@@ -11,7 +11,7 @@ use longwire_wire::{Options, Pair, Ping, Side, Time};
 
 use super::*;
 use crate::clock;
-use crate::tunnel::Socket;
+use crate::tunnel::{Socket, Verdict};
 
 /// How long anything may take that should happen at once.
 const WAIT: Duration = Duration::from_secs(20);
@@ -28,6 +28,10 @@ impl Keeper for Told {
 
     fn about(&self) -> About {
         self.about.clone()
+    }
+
+    fn place(&self) -> &Place {
+        &self.about.place
     }
 
     fn ended(self: Box<Self>, report: &Report) {
@@ -265,6 +269,51 @@ async fn a_close_does_not_take_back_a_cut() {
     house.tunnels.cut_all();
     house.tunnels.close(7, CloseCode::GOING_AWAY, Cause::Operator).await.unwrap();
     assert_eq!(entry.live.take_command(Waker::noop()), Some(Wish::Cut));
+}
+
+/// Those of one place go, each in its time; who comes late goes with them, and what stays carries on.
+#[tokio::test]
+async fn a_drain_takes_who_it_is_for_and_spreads_them() {
+    let mut house = House::new(2);
+    let mut stay: Vec<_> = (1..=50).map(|id| house.open(id, None)).collect();
+    house.place = Arc::new(Place { backend: "drained".to_owned(), ..Place::default() });
+    let mut go: Vec<_> = (51..=150).map(|id| house.open(id, None)).collect();
+    let entry = house.tunnels.enter(house.about(200));
+    let drain = |over_us| Drain {
+        code: CloseCode::SERVICE_RESTART,
+        cause: Cause::Drain,
+        begun_us: clock::now_us(),
+        chance: fastrand::u64(..),
+        verdict: Box::new(move |place| match place.backend.as_str() {
+            "drained" => Verdict::Go(over_us),
+            _ => Verdict::Stay,
+        }),
+    };
+    let begun_us = clock::now_us();
+    assert_eq!(house.tunnels.drain(drain(1_000_000)).await, 101);
+    go.push(house.open(151, None));
+    let late = house.tunnels.enter(house.about(201));
+    for entry in [&entry, &late] {
+        let wish = entry.live.take_command(Waker::noop());
+        let within = |at: u64| (begun_us..begun_us + 1_500_000).contains(&at);
+        let fits = matches!(wish, Some(Wish::CloseAt(code, Cause::Drain, at)) if code == CloseCode::SERVICE_RESTART && within(at));
+        assert!(fits, "{wish:?}");
+    }
+    go.iter_mut().for_each(told);
+    let mut halves = [0; 2];
+    for _ in 0..101 {
+        let (id, report) = house.end();
+        assert!(id > 50);
+        assert_eq!(report.outcome.code_to, [Some(1012); 2]);
+        halves[usize::from(clock::now_us() - begun_us > 500_000)] += 1;
+    }
+    assert!(halves[1] > 0, "they are told one after the other: {halves:?}");
+    for Pair { client, backend } in &mut stay {
+        pass(client, backend, &masked(b"on"));
+    }
+    assert_eq!(house.tunnels.count(), 52);
+    // Asked again, for longer: nobody is left who could go, but the tasks have their time.
+    assert_eq!(house.tunnels.drain(drain(60_000_000)).await, 0);
 }
 
 /// What a list costs: `cargo test --release -- --ignored --nocapture what_a_list_costs`.

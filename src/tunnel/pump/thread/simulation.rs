@@ -29,7 +29,7 @@ use crate::tls::MAX_RECORD;
 use crate::tunnel::drive::{Ends, Report};
 use crate::tunnel::pump::{Inbox, Secure, Socket};
 use crate::tunnel::speech::script;
-use crate::tunnel::table::{About, Keeper};
+use crate::tunnel::table::{About, Keeper, Place};
 use check::{Past, look};
 use parking::unpark;
 use peer::{Finish, MAX_MESSAGE, Manners, Peer};
@@ -98,6 +98,7 @@ fn manners(rng: &mut Rng) -> Manners {
 /// Notes that a tunnel has ended.
 struct Watch {
     number: usize,
+    place: Place,
     world: Arc<Mutex<World>>,
     reports: Arc<Mutex<Vec<(usize, Report, u64)>>>,
 }
@@ -113,6 +114,10 @@ impl Keeper for Watch {
 
     fn about(&self) -> About {
         unreachable!("nobody asks for a list")
+    }
+
+    fn place(&self) -> &Place {
+        &self.place
     }
 
     fn ended(self: Box<Self>, report: &Report) {
@@ -159,6 +164,11 @@ fn stage(seed: u64, loud: bool) -> Stage {
             .extend((0..parks).map(|_| {
                 (now_us + within(&mut rng, &[2000, 100_000, SECOND, 60 * SECOND]), 0, Errand::Park)
             }));
+    }
+    for _ in 0..one(&mut rng, &[0, 0, 1, 2]) {
+        let mut world = lock(&stage.kernel.world);
+        let at = world.now_us + rng.u64(..100 * SECOND);
+        world.errands.push((at, 0, Errand::Drain));
     }
     stage
 }
@@ -207,7 +217,12 @@ impl Stage {
         }
         // It ends at the latest; one that has ended already does not care.
         world.errands.push((at + rng.u64(60 * SECOND..200 * SECOND), number, Errand::Close));
-        let watch = Watch { number, world: self.kernel.world.clone(), reports: self.reports.clone() };
+        let watch = Watch {
+            number,
+            place: Place::default(),
+            world: self.kernel.world.clone(),
+            reports: self.reports.clone(),
+        };
         let ends = Ends {
             streams: Pair { client: client.0, backend: backend.0 },
             early: Pair { client: client.1, backend: backend.1 },
@@ -237,7 +252,8 @@ fn early(peer: &mut Peer, rng: &mut Rng) -> (Bytes, Vec<u8>) {
 fn play(seed: u64, loud: bool) -> u64 {
     let Stage { mut kernel, mut thread, home, options, reports } = stage(seed, loud);
     let world = kernel.world.clone();
-    let watch = |number| Watch { number, world: world.clone(), reports: reports.clone() };
+    let watch =
+        |number| Watch { number, place: Place::default(), world: world.clone(), reports: reports.clone() };
     for round in 0.. {
         assert!(round < 100_000, "it does not end");
         assert!(thread.round(&mut kernel), "it stops by itself");

@@ -182,6 +182,7 @@ impl Past<'_> {
             Party::Backend => self.fits(Side::Backend, outcome.cause),
             Party::Proxy => match outcome.cause {
                 Cause::Operator => known.asked.contains(&Errand::Close),
+                Cause::Drain => known.asked.contains(&Errand::Drain),
                 Cause::Shutdown => known.asked.contains(&Errand::Cut),
                 Cause::Idle => {
                     let quiet = known.quiet_us.max(self.at_us - known.read_us);

@@ -12,6 +12,7 @@ use longwire_wire::{Cause, CloseCode};
 
 use super::parking::Parking;
 use super::pipe::{NEVER, Pipe};
+use crate::tunnel::drain::{Drain, Round, Verdict};
 use crate::tunnel::pump::kernel::{Edge, Fd, Kernel};
 use crate::tunnel::pump::thread::Slot;
 use crate::tunnel::pump::{Inbox, Message};
@@ -27,6 +28,8 @@ pub(super) enum Errand {
     Park,
     /// They are to come back.
     Unpark,
+    /// To all tunnels.
+    Drain,
 }
 
 /// A tunnel as other threads know it.
@@ -146,6 +149,9 @@ impl World {
 
     fn run(&mut self, tunnel: usize, errand: Errand) {
         self.note(format_args!("{errand:?} {tunnel}"));
+        if errand == Errand::Drain {
+            return self.drain();
+        }
         let ends = matches!(errand, Errand::Close | Errand::Cut);
         if ends && !self.parking.is_empty() {
             // It may not be found now, and would not be asked.
@@ -161,7 +167,7 @@ impl World {
                 known.trigger_us = known.trigger_us.map(|_| now);
                 Message::Take(known.slot.take().expect("placed once"))
             }
-            Errand::Close | Errand::Cut => {
+            Errand::Close | Errand::Cut | Errand::Drain => {
                 // Whoever asks too late asks for nothing; too early, perhaps.
                 known.asked.extend((!known.ended).then_some(errand));
                 if known.slot.is_none() && !known.ended {
@@ -170,8 +176,7 @@ impl World {
                 }
                 let close = Wish::Close(CloseCode::GOING_AWAY, Cause::Operator);
                 let wish = Some(if errand == Errand::Cut { Wish::Cut } else { close });
-                let (only, rows) = (Some(tunnel as u64), Vec::new());
-                Message::Run(Box::new(table::Errand { only, wish, rows, to: None, next: 0 }))
+                Message::Run(Box::new(table::Errand::new(Some(tunnel as u64), wish)))
             }
         };
         self.inbox().leave(message);
@@ -179,6 +184,26 @@ impl World {
 
     fn inbox(&self) -> Arc<Inbox<Sim>> {
         self.inbox.clone().expect("an inbox")
+    }
+
+    fn drain(&mut self) {
+        // Those that are placed later go as well.
+        for known in self.known.iter_mut().filter(|known| !known.ended) {
+            known.asked.push(Errand::Drain);
+        }
+        let over_us = self.rng.u64(1..60_000_000);
+        let goes = self.rng.bool();
+        let drain = Drain {
+            code: CloseCode::SERVICE_RESTART,
+            cause: Cause::Drain,
+            begun_us: self.now_us,
+            chance: self.rng.u64(..),
+            verdict: Box::new(move |_| if goes { Verdict::Go(over_us) } else { Verdict::Stay }),
+        };
+        let (to, _) = tokio::sync::oneshot::channel();
+        let round = Some((Box::new(Round::new(Arc::new(drain))), to));
+        let errand = table::Errand { drain: round, ..table::Errand::new(None, None) };
+        self.inbox.as_ref().expect("an inbox").leave(Message::Run(Box::new(errand)));
     }
 
     /// All that happens until now.
