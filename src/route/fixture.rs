@@ -7,8 +7,8 @@ use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 use longwire_conf::model::{
     Alias, Content, Expires, Expiry, Gzip, GzipProxied, IfModifiedSince, Location, Map, Matcher,
-    NextUpstream, ProxyPass, ProxyRedirect, ProxySsl, ProxyTarget, Return, Root, Rule, Satisfy, Server,
-    ServerName, Settings, Tls,
+    NextUpstream, OnRemoval, ProxyPass, ProxyRedirect, ProxySsl, ProxyTarget, Return, Root, Rule, Satisfy,
+    Server, ServerName, Settings, Tls,
 };
 use longwire_conf::pattern::Pattern;
 use longwire_conf::source::Span;
@@ -195,6 +195,8 @@ pub(crate) fn settings() -> Settings {
         websocket_ping: None,
         websocket_max_message: None,
         websocket_close_timeout: minute,
+        websocket_drain: minute,
+        websocket_reload: OnRemoval::Keep,
     }
 }
 

@@ -12,9 +12,9 @@ use crate::model::Level as LogLevel;
 use crate::model::{
     AccessLog, AccessRule, AddHeader, Alias, At, AuthRequest, Certificate, Condition, ErrorLog, ErrorPage,
     Expires, Expiry, Guard, Gzip, GzipProxied, HealthCheck, IfModifiedSince, LimitConn, LimitReq, Listen,
-    Matcher, MessageRate, NextUpstream, Origins, Ping, Protocols, ProxyPass, ProxyRedirect, ProxySsl,
-    RealIpHeader, Resolver, Root, Rule, Satisfy, ServerName, Settings, Source, Spanned, TryFiles, Types,
-    Unsupported, VerifyClient,
+    Matcher, MessageRate, NextUpstream, OnRemoval, Origins, Ping, Protocols, ProxyPass, ProxyRedirect,
+    ProxySsl, RealIpHeader, Resolver, Root, Rule, Satisfy, ServerName, Settings, Source, Spanned, TryFiles,
+    Types, Unsupported, VerifyClient,
 };
 use crate::pattern::Pattern;
 use crate::source::Span;
@@ -108,6 +108,8 @@ inherited! {
             websocket_ping: Option<Ping> = Some(Ping { interval: secs(30), timeout: secs(10) }),
             websocket_max_message: Option<u64> = None,
             websocket_close_timeout: Duration = secs(5),
+            websocket_drain: Duration = secs(60),
+            websocket_reload: OnRemoval = OnRemoval::Keep,
         }
         lists {
             proxy_set_header: (String, Template) = Vec::new(),

@@ -77,6 +77,10 @@ pub struct Main {
     pub worker_rlimit_nofile: Option<u64>,
     /// `pid FILE`; `None` when not written.
     pub pid: Option<Spanned<PathBuf>>,
+    /// `websocket_drain` of `http`, for tunnels whose server or location is gone.
+    pub websocket_drain: Duration,
+    /// `websocket_reload` of `http`, for the same.
+    pub websocket_reload: OnRemoval,
     /// `error_log` of the main context; empty when not written (then standard error at `notice`).
     pub error_log: Arc<[ErrorLog]>,
 }
@@ -508,6 +512,20 @@ pub struct Settings {
     pub websocket_max_message: Option<u64>,
     /// `websocket_close_timeout` (5 s): how long the echo of a Close is awaited.
     pub websocket_close_timeout: Duration,
+    /// `websocket_drain` (60 s): over how long tunnels are told to go, when many have to.
+    pub websocket_drain: Duration,
+    /// `websocket_reload` (keep).
+    pub websocket_reload: OnRemoval,
+}
+
+/// `websocket_reload`: what becomes of the tunnels to a server that a reload removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnRemoval {
+    /// They stay.
+    #[default]
+    Keep,
+    /// They go, over the time of `websocket_drain`.
+    Drain,
 }
 
 /// `websocket_ping INTERVAL [timeout=TIME]`.

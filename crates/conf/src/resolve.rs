@@ -25,6 +25,8 @@ pub(crate) fn servers(b: &mut Builder<'_>) {
     let bare = Settings { root: default_root(&b.prefix.to_string_lossy()), ..Layer::defaults() };
     let settings = http.layer.merge(&bare);
     resolvers(b, &settings);
+    b.config.main.websocket_drain = settings.websocket_drain;
+    b.config.main.websocket_reload = settings.websocket_reload;
     let head = http.head.merge(&HeadLayer::defaults());
     let ssl = http.ssl.merge(&SslLayer::defaults());
     let first = |level: &Level| level.ssl.certificates.as_ref()?.first().map(|path| path.span);

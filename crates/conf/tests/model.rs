@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use longwire_conf::model::{
-    Address, Config, Content, ErrorAnswer, Listen, Location, Matcher, Ping, ProxyPass, ProxyRedirect,
-    ProxyTarget, RedirectRule, Rule, ServerName,
+    Address, Config, Content, ErrorAnswer, Listen, Location, Matcher, OnRemoval, Ping, ProxyPass,
+    ProxyRedirect, ProxyTarget, RedirectRule, Rule, ServerName,
 };
 use longwire_conf::template::{Known, Part, Template, Variable};
 use longwire_conf::{Input, Severity, value};
@@ -345,6 +345,10 @@ fn websocket_directives() {
     assert_eq!((off.settings.websocket_ping, off.settings.websocket_max_message), (None, Some(1 << 20)));
     let (_, short) = location("return 204; websocket_ping 5s;");
     assert_eq!(short.settings.websocket_ping, Some(Ping { interval: secs(5), timeout: secs(5) }));
+    let (config, there) = location("return 204; websocket_drain 5m; websocket_reload drain;");
+    assert_eq!(there.settings.websocket_drain, secs(300));
+    assert_eq!(there.settings.websocket_reload, OnRemoval::Drain);
+    assert_eq!((config.main.websocket_drain, config.main.websocket_reload), (secs(60), OnRemoval::Keep));
 }
 
 #[test]

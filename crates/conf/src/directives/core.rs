@@ -33,7 +33,7 @@ pub(super) const TABLE: &[Entry] = &[
         (1, 1),
         "TIME",
         "",
-        "At a graceful end (SIGQUIT) every tunnel gets Close 1001 at once. This bounds how long the answers to it, and requests in work, are waited for. Without it only tunnels have a bound, `websocket_close_timeout`.",
+        "How long a graceful end (SIGQUIT) may take in all. Tunnels are told to go over `websocket_drain`, or over nine tenths of this where that is less, so that there is time for their answers; what is still open at the end is cut, requests in work as well. Without it only tunnels have a bound: `websocket_drain`, and then `websocket_close_timeout`.",
         |b, d| b.config.main.worker_shutdown_timeout = b.time(d),
     ),
     set(

@@ -29,7 +29,7 @@ pub(super) const TABLE: &[Entry] = &[
         (1, ANY),
         "ADDRESS [weight=N] [max_conns=N] [max_fails=N] [fail_timeout=TIME] [slow_start=TIME] [backup] [down] [drain] [route=NAME] [resolve] [service=NAME]",
         "",
-        "A backend of the group: `host:port`, `unix:path` or a name. A name is looked up once, at the start, and all its addresses count; with `resolve` it is looked up again when its time to live is over, and with `service` ports and weights come from its SRV records. `max_conns` counts requests in work and open tunnels, over all threads. After `max_fails` failures within `fail_timeout` a server is left out for as long; with `slow_start` its weight then grows from nothing over that time. `drain` leaves a server to sessions that stick to it, `route` is its name in them.",
+        "A backend of the group: `host:port`, `unix:path` or a name. A name is looked up once, at the start, and all its addresses count; with `resolve` it is looked up again when its time to live is over, and with `service` ports and weights come from its SRV records. `max_conns` counts requests in work and open tunnels, over all threads. After `max_fails` failures within `fail_timeout` a server is left out for as long; with `slow_start` its weight then grows from nothing over that time. `drain` leaves a server to the sessions that stick to it: it gets no new WebSocket and no new session of Engine.IO (socket.io), and its open tunnels are told to go over `websocket_drain`, with Close 1012. `route` is its name in sessions that stick.",
         server,
     ),
     set(

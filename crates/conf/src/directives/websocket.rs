@@ -4,7 +4,7 @@ use super::{ALL, ANY, Entry, rate, set};
 use crate::address;
 use crate::build::Builder;
 use crate::diagnostic::Diagnostic;
-use crate::model::{MessageRate, Origin, OriginPort, Origins, Ping};
+use crate::model::{MessageRate, OnRemoval, Origin, OriginPort, Origins, Ping};
 use crate::token::Word;
 use crate::tree::Directive;
 use crate::value;
@@ -36,6 +36,24 @@ pub(super) const TABLE: &[Entry] = &[
         "5s",
         "How long an end may take to echo a Close before its connection is ended without.",
         |b, d| b.level.layer.websocket_close_timeout = b.time(d),
+    ),
+    set(
+        "websocket_drain",
+        ALL,
+        (1, 1),
+        "TIME",
+        "60s",
+        "Over how long tunnels are told to go, when many have to: at a graceful end (SIGQUIT, Close 1001) and when a reload finds their server marked `drain` (Close 1012). Each gets its Close frames at a time of its own, spread evenly with some chance, so that those who come back do not come back together. What the file in force says of their server and location holds, or of `http` where those are gone. `0` tells all at once.",
+        |b, d| b.level.layer.websocket_drain = b.time(d),
+    ),
+    set(
+        "websocket_reload",
+        ALL,
+        (1, 1),
+        "keep | drain",
+        "keep",
+        "What becomes of a tunnel when a reload finds that its server is not in the group any more: it stays until one of its ends closes it, or it goes over the time of `websocket_drain`, with Close 1012.",
+        reload,
     ),
     set(
         "websocket_rate",
@@ -89,6 +107,14 @@ fn ping(b: &mut Builder<'_>, d: &Directive) {
         }
     };
     b.level.layer.websocket_ping = Some(Some(Ping { interval, timeout }));
+}
+
+fn reload(b: &mut Builder<'_>, d: &Directive) {
+    b.level.layer.websocket_reload = match d.args[0].value.as_str() {
+        "keep" => Some(OnRemoval::Keep),
+        "drain" => Some(OnRemoval::Drain),
+        _ => return b.invalid(d, &d.args[0], "one of its values", "write \"keep\" or \"drain\""),
+    };
 }
 
 fn message_rate(b: &mut Builder<'_>, d: &Directive) {
