@@ -133,7 +133,7 @@ impl<'a> Tries<'a> {
         Ok(Tries {
             route,
             outgoing,
-            choice: Choice::new(x, &route.group),
+            choice: Choice::new(x, &route.group, outgoing.websocket),
             bind: bind.and_then(|bind| String::from_utf8(bind).ok()?.parse().ok()),
             security: security(x, snapshot, route)?,
             announced: x.settings.proxy_protocol.map(|version| announced(&x.facts.connection, version)),

@@ -19,11 +19,14 @@ pub(super) struct Choice {
     stick: Option<String>,
     /// The session that it belongs to, where those are learned.
     session: Option<Vec<u8>>,
+    /// It begins what stays at a server: a tunnel, or a session of Engine.IO.
+    begins: bool,
     chance: u64,
 }
 
 impl Choice {
-    pub(super) fn new(x: &Exchange, group: &Group) -> Choice {
+    /// `websocket`: it asks for a tunnel.
+    pub(super) fn new(x: &Exchange, group: &Group, websocket: bool) -> Choice {
         let key = match (&group.balance, group.key()) {
             (Balance::IpHash, _) => network(&x.facts.connection.remote),
             (_, Some(key)) => x.scope().render(key),
@@ -31,7 +34,10 @@ impl Choice {
         };
         // No system is without chance; where it is, the first server is as good as any.
         let chance = getrandom::u64().unwrap_or_default();
-        let mut choice = Choice { key, stick: None, session: None, chance };
+        // A session of Engine.IO that lives at a server that drains goes on there, whatever carries it: no other
+        // server knows it. One that begins goes elsewhere also where it begins by polling, or it would never end.
+        let begins = engine_io(&x.facts.args).map_or(websocket, |known| !known);
+        let mut choice = Choice { key, stick: None, session: None, begins, chance };
         match &group.sticky {
             None => {}
             Some(Sticky::Cookie(cookie)) => {
@@ -54,7 +60,13 @@ impl Choice {
 
     /// The question for the balancer.
     pub(super) fn ask(&self) -> Ask<'_> {
-        Ask { now_us: clock::now_us(), key: &self.key, stick: self.stick.as_deref(), chance: self.chance }
+        Ask {
+            now_us: clock::now_us(),
+            key: &self.key,
+            stick: self.stick.as_deref(),
+            begins: self.begins,
+            chance: self.chance,
+        }
     }
 
     /// The head of an answer is here: remembers the session, and gives the cookie that leads back to this server.
@@ -85,8 +97,13 @@ impl Choice {
 
 /// Whether an answer says that a session of Engine.IO is unknown, which every other instance but its own does.
 pub(super) fn may_miss_session(x: &Exchange, response: &Response<Incoming>) -> bool {
-    let args = x.facts.args.as_str();
-    response.status().as_u16() == 400 && args.contains("EIO=") && args.contains("sid=")
+    response.status().as_u16() == 400 && engine_io(&x.facts.args) == Some(true)
+}
+
+/// Whether a query is one of Engine.IO, which socket.io stands on, and if so whether it names a session.
+fn engine_io(args: &str) -> Option<bool> {
+    let has = |name| args.split('&').any(|arg| arg.strip_prefix(name).is_some_and(|value| !value.is_empty()));
+    has("EIO=").then(|| has("sid="))
 }
 
 /// The part of a client's address that `ip_hash` hashes.
@@ -105,4 +122,24 @@ fn first(x: &Exchange, templates: &[Template]) -> Option<Vec<u8>> {
 
 fn text(value: Vec<u8>) -> String {
     String::from_utf8(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_of_engine_io_are_told_from_other_requests() {
+        for (args, found) in [
+            ("EIO=4&transport=websocket&sid=abc", Some(true)),
+            ("sid=abc&EIO=4", Some(true)),
+            ("EIO=4&transport=polling&t=x", Some(false)),
+            ("EIO=4&transport=websocket&sid=", Some(false)),
+            ("sid=abc", None),
+            ("XEIO=4&sid=a", None),
+            ("", None),
+        ] {
+            assert_eq!(engine_io(args), found, "{args}");
+        }
+    }
 }

@@ -97,6 +97,8 @@ pub struct Ask<'a> {
     pub key: &'a [u8],
     /// The server that a sticky session names.
     pub stick: Option<&'a str>,
+    /// It begins what stays: a server that drains is not for it, even where its session sticks.
+    pub begins: bool,
     /// Chance.
     pub chance: u64,
 }
@@ -381,8 +383,8 @@ impl Peer {
     /// Whether the configuration lets this request in.
     fn is_open(&self, ask: &Ask<'_>) -> bool {
         let params = &self.member.params;
-        let sticks = || ask.stick.is_some_and(|sid| *sid == *self.member.sid);
-        !params.down && (!params.drain || sticks())
+        let belongs = || !ask.begins && ask.stick.is_some_and(|sid| *sid == *self.member.sid);
+        !params.down && (!params.drain || belongs())
     }
 
     fn has_room(&self) -> bool {

@@ -155,6 +155,10 @@ fn a_session_sticks_under_every_method_until_its_server_is_gone() {
         for _ in 0..6 {
             let (id, _) = balancer.pick(&ask(None), &mut Walk::default()).unwrap();
             assert_ne!(id, 2, "{method:?}: nothing new to a server that drains");
+            let begins = Ask { begins: true, ..ask(Some("s2")) };
+            let (id, _) = balancer.pick(&begins, &mut Walk::default()).unwrap();
+            assert_ne!(id, 2, "{method:?}: not even where its session sticks");
+            assert_eq!(balancer.pick(&ask(Some("s2")), &mut Walk::default()).unwrap().0, 2, "{method:?}");
         }
         balancer.failed(1, SECOND);
         let (id, _) = balancer.pick(&ask(Some("s1")), &mut Walk::default()).unwrap();
