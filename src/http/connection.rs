@@ -96,7 +96,10 @@ pub async fn serve(arrival: Arrival, facts: Arc<ConnectionFacts>, mut conn: Conn
             () = arrival.door.stopped() => true,
         };
         if leaves {
-            connection.as_mut().graceful_shutdown();
+            // A handshake ends the connection anyway, and hyper would write "close" into its 101.
+            if !shared.handshake.load(Relaxed) {
+                connection.as_mut().graceful_shutdown();
+            }
             let _ = connection.await;
         }
     }

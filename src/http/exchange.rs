@@ -182,6 +182,7 @@ impl Exchange {
         let mut fault = is_http2.then(|| http2::plainly(&mut parts)).flatten().map(str::to_owned);
         let values = |name| parts.headers.get_all(name).iter().map(HeaderValue::as_bytes);
         let websocket = is_websocket_upgrade(values(header::UPGRADE), values(header::CONNECTION));
+        shared.handshake.store(websocket, Relaxed);
         let sent = shared.next_target().unwrap_or_else(|| parts.uri.to_string().into_bytes());
         let text = text(sent);
         let target = Target::parse(&text, server.merge_slashes).unwrap_or_else(|error| {

@@ -24,6 +24,8 @@ const LINGER_BYTES: u64 = 1 << 20;
 pub(super) struct Shared {
     /// A request is being served: the keep-alive timer rests.
     pub busy: AtomicBool,
+    /// It asks for a WebSocket: whatever the answer, no other request follows it.
+    pub handshake: AtomicBool,
     /// Since when nothing has been going on, microseconds of the process's clock.
     pub idle_since_us: AtomicU64,
     /// How long the client may be idle from then on.
@@ -61,6 +63,7 @@ impl Shared {
     pub(super) fn new(limits: &Limits) -> Arc<Shared> {
         Arc::new(Shared {
             busy: AtomicBool::new(false),
+            handshake: AtomicBool::new(false),
             idle_since_us: AtomicU64::new(clock::now_us()),
             // The first head has to come as promptly as the rest of it.
             idle_us: AtomicU64::new(limits.header_us),
