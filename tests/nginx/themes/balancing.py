@@ -14,6 +14,7 @@ upstream three { server BACKEND max_fails=0; server BACKEND2 max_fails=0; server
 upstream route { sticky route $cookie_r $arg_r; server BACKEND route=a; server BACKEND2 route=b; }
 upstream cookie { sticky cookie srv expires=1h domain=.example.test path=/ httponly; server BACKEND; server BACKEND2; }
 upstream named { sticky cookie srv; server BACKEND route=a; server BACKEND2 route=b; }
+upstream draining { sticky cookie srv; server BACKEND route=a; server BACKEND2 route=b drain; }
 upstream halfdead { hash $arg_k; server BACKEND; server DEAD max_fails=0; }
 """
 RITUAL = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
@@ -55,6 +56,24 @@ CASES = [
         get("/", "Cookie: r=b"),
         get("/", "Cookie: r=a"),
         get("/?r=b", "Cookie: r=b"),
+    ),
+    case(
+        "by cookie, to a server that drains",
+        RITUAL + "location / { proxy_pass http://draining; }",
+        get("/"),
+        get("/", "Cookie: srv=b"),
+        ws("/"),
+        ws("/?EIO=4&sid=x", "Cookie: srv=b"),
+        ws("/", "Cookie: srv=b").differs(
+            "no-tunnels-to-who-drains",
+            {"status": 101, "header Set-Cookie": "srv=b"},
+            {"status": 101, "header Set-Cookie": "srv=a"},
+        ),
+        get("/?EIO=4", "Cookie: srv=b").differs(
+            "no-tunnels-to-who-drains",
+            {"status": 200, "header Set-Cookie": "srv=b"},
+            {"status": 200, "header Set-Cookie": "srv=a"},
+        ),
     ),
     case("half dead", "location / { proxy_pass http://halfdead; }", *each(get, *KEYS[:8])),
     case(
