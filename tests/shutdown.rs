@@ -15,10 +15,11 @@ fn whole(main: &str, site: &str) -> String {
     format!("pid DIR/longwire.pid;\n{main}\nevents {{}}\nhttp {{\n{site}}}\n")
 }
 
-/// A running program with an open tunnel: its client and its backend.
+/// A running program with an open tunnel: its client and its backend. Whoever is to go is told at once.
 fn with_tunnel(main: &str, directives: &str) -> (Longwire, Conn, Conn) {
     let backend = Backend::new();
-    let longwire = Longwire::start(&whole(main, &site(backend.addr(), directives)));
+    let directives = format!("websocket_drain 0; {directives}");
+    let longwire = Longwire::start(&whole(main, &site(backend.addr(), &directives)));
     let mut client = Conn::knock(longwire.addr(), "");
     let (server, _) = backend.tunnel();
     client.expect_tunnel();

@@ -30,6 +30,7 @@ use std::sync::Arc;
 
 pub use connection::serve;
 pub use door::{Arrival, Door};
+pub(crate) use places::as_written;
 
 use tokio::sync::watch;
 

@@ -49,8 +49,8 @@ impl Places {
     }
 }
 
-/// The head of a location's block.
-fn as_written(matcher: &Matcher) -> String {
+/// The head of a location's block: [`Place::location`].
+pub(crate) fn as_written(matcher: &Matcher) -> String {
     match matcher {
         Matcher::Exact(path) => format!("= {path}"),
         Matcher::Prefix { path, no_regex: false } => path.clone(),

@@ -1,5 +1,6 @@
 //! The life of the process: load, bind, serve, obey signals, stop in order.
 
+mod drain;
 mod load;
 mod process;
 mod reload;

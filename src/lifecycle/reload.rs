@@ -185,4 +185,5 @@ async fn put(built: Built, running: &mut Running) {
         say(&logs, Level::Notice, format_args!("not listening on {address} any more"));
     }
     say(&logs, Level::Notice, format_args!("reload done: the new configuration is in force"));
+    running.parting.begin(running.service.snapshot.clone(), running.service.tunnels.clone());
 }

@@ -9,6 +9,7 @@ use nix::unistd::geteuid;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
+use super::drain::Parting;
 use super::load::{Origin, show};
 use super::process::{PidFile, become_user, check_user, raise_files};
 use super::reload::{Fixed, Reload};
@@ -68,6 +69,8 @@ pub(super) struct Running {
     pub(super) origin: Option<Origin>,
     /// What was fixed at the start and no reload changes.
     pub(super) fixed: Fixed,
+    /// Tunnels that go because of the configuration in force.
+    pub(super) parting: Parting,
     /// What it is asked for.
     pub(super) signals: Signals,
     /// Ends it when true; closed once no connection and no tunnel is left, and nothing here leads to one.
@@ -182,7 +185,8 @@ async fn begin(snapshot: Arc<Snapshot>, origin: Option<Origin>) -> Result<Runnin
     for address in sockets.turn_to(&service, fresh).await.added {
         say(&logs, Level::Notice, format_args!("listening on {address}"));
     }
-    Ok(Running { service, sockets, origin, fixed, signals, stop, _pid_file: pid_file })
+    let parting = Parting::default();
+    Ok(Running { service, sockets, origin, fixed, parting, signals, stop, _pid_file: pid_file })
 }
 
 /// `user`. Whoever asked for fewer rights must not be served with all of them.
@@ -222,12 +226,13 @@ async fn serve(mut running: Running) {
                 ),
             },
             built = reload.built() => reload.finish(built, &mut running).await,
+            () = running.parting.done() => {}
             _ = sweep.tick() => running.service.snapshot.groups.iter().for_each(|group| group.sweep()),
         }
     }
 }
 
-fn reopen(logs: &Logs) {
+pub(super) fn reopen(logs: &Logs) {
     say(logs, Level::Notice, format_args!("reopening logs"));
     for error in logs.reopen() {
         say(logs, Level::Emerg, format_args!("{error}"));

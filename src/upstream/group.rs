@@ -1,5 +1,6 @@
 //! A group of backends at work: its servers, whose turn it is, and its idle connections.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
@@ -203,6 +204,24 @@ impl Group {
     /// Its servers at the moment.
     pub fn servers(&self) -> Vec<Arc<Server>> {
         lock(&self.state).servers.clone()
+    }
+
+    /// Whether each of its servers drains, by address.
+    pub fn draining(&self) -> HashMap<String, bool> {
+        let mut found = HashMap::new();
+        for source in &lock(&self.state).sources {
+            for place in &source.places {
+                // An address that stands twice serves as long as one of them does.
+                let drains = source.params.drain;
+                found.entry(place.endpoint.to_string()).and_modify(|all| *all &= drains).or_insert(drains);
+            }
+        }
+        found
+    }
+
+    /// Whether every name has led to an address.
+    pub fn is_known(&self) -> bool {
+        lock(&self.state).sources.iter().all(|source| !source.places.is_empty())
     }
 
     /// Notes that a server failed.

@@ -52,6 +52,13 @@ impl Ledger {
         all.insert(key, Arc::downgrade(&live));
         live
     }
+
+    /// The servers that have anything to do, whatever configuration they stand in: names of group and server.
+    pub fn busy(&self) -> Vec<(String, String)> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_busy = |live: &Weak<Live>| live.upgrade().is_some_and(|live| live.count() > 0);
+        all.iter().filter(|(_, live)| is_busy(live)).map(|(names, _)| names.clone()).collect()
+    }
 }
 
 #[cfg(test)]
@@ -64,6 +71,8 @@ mod tests {
         let slot = ledger.of("g", "a:1").enter();
         assert_eq!(ledger.of("g", "a:1").count(), 1);
         assert_eq!(ledger.of("h", "a:1").count(), 0);
+        let _idle = ledger.of("g", "b:1");
+        assert_eq!(ledger.busy(), [("g".to_owned(), "a:1".to_owned())]);
         drop(slot);
         assert_eq!(ledger.of("g", "a:1").count(), 0);
     }

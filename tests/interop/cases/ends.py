@@ -102,7 +102,7 @@ async def killed_client(house):
 @case("a graceful end tells clients of Python and Node 1001")
 async def graceful(house):
     backend = await house.node_echo()
-    longwire = await house.longwire(site(backend.port))
+    longwire = await house.longwire(site(backend.port, "websocket_drain 1s;"))
     url = f"ws://127.0.0.1:{longwire.port}/"
     node = await house.node("client.js", url, "600")
     await node.json("opened")
