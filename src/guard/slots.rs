@@ -10,6 +10,7 @@ use super::{cost, room};
 /// What is open of a `limit_conn_zone`.
 #[derive(Debug)]
 pub struct SlotZone {
+    name: String,
     room: u64,
     inner: Mutex<Inner>,
 }
@@ -39,7 +40,7 @@ pub struct Slot {
 impl SlotZone {
     /// A zone in which nothing is open yet.
     pub fn new(zone: &ConnZone) -> SlotZone {
-        SlotZone { room: room(zone.size, 64), inner: Mutex::default() }
+        SlotZone { name: zone.name.clone(), room: room(zone.size, 64), inner: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -65,6 +66,18 @@ impl SlotZone {
         inner.used += needed;
         inner.open.insert(known.clone(), 1);
         Ok(Slot { zone: self.clone(), key: known })
+    }
+}
+
+impl Slot {
+    /// The name of its zone.
+    pub fn zone(&self) -> &str {
+        &self.zone.name
+    }
+
+    /// What it is counted by.
+    pub fn key(&self) -> &[u8] {
+        &self.key
     }
 }
 

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use longwire_conf::model::{Level, Settings};
+use longwire_conf::model::Level;
 use longwire_wire::{Cause, Party, Side};
 
-use super::Service;
+use super::ending::{Ending, Endings};
 use super::journal::Journal;
 use crate::clock;
 use crate::guard;
-use crate::log::{Context, Pieces, Reader};
+use crate::log::{Pieces, Reader};
 use crate::net::os_text;
 use crate::route::facts::{ConnectionFacts, Course, Facts, Outcome, Peer, Protocol, Try, TunnelFacts};
 use crate::tls::Fault;
@@ -23,11 +23,10 @@ const NAMED: [HeaderName; 2] = [header::HOST, header::REFERER];
 
 /// The end of a tunnel's story, to be told.
 pub(super) struct Epilogue {
-    service: Arc<Service>,
-    settings: Arc<Settings>,
+    ending: Arc<Ending>,
     place: Arc<Place>,
     /// The tunnel's place at the server, given back with this.
-    _slot: Slot,
+    slot: Slot,
     /// Method and target of the request, the URL at the backend, [`NAMED`] headers; then what the access log keeps.
     texts: Box<[u8]>,
     /// Only where a line asks for them.
@@ -42,7 +41,7 @@ pub(super) struct Epilogue {
     head_sent: u64,
     tls: [Option<&'static str>; 2],
     /// What it holds of `limit_conn`, until its end.
-    _slots: Box<[guard::Slot]>,
+    slots: Box<[guard::Slot]>,
 }
 
 impl Epilogue {
@@ -54,10 +53,9 @@ impl Epilogue {
         tls: [Option<&'static str>; 2],
         opened_us: u64,
     ) -> Epilogue {
-        let service = journal.service().clone();
         let head_sent = journal.sent();
-        let settings = journal.settings().clone();
-        let snapshot = &service.snapshot;
+        let service = journal.service();
+        let ending = Endings::of(service, journal.settings());
         let facts = &journal.facts;
         let mut texts = Pieces::with_capacity(512);
         texts.push(Some(facts.method.as_bytes()));
@@ -66,8 +64,7 @@ impl Epilogue {
         for name in &NAMED {
             texts.push(facts.headers.get(name).map(HeaderValue::as_bytes));
         }
-        let formats = &snapshot.config.log_formats;
-        let asked = snapshot.logs.keep(&settings.access_log, formats, &snapshot.scope(facts), &mut texts);
+        let asked = ending.keep(&service.snapshot.scope(facts), &mut texts);
         let (facts, slots) = (journal.facts, journal.slots);
         Epilogue {
             texts: texts.finish(),
@@ -79,40 +76,36 @@ impl Epilogue {
             opened_us,
             request_length: facts.request_length,
             head_sent,
-            _slots: slots.into(),
-            service,
-            settings,
+            slots: slots.into(),
+            ending,
             place,
-            _slot: slot,
+            slot,
             tls,
         }
     }
 
     /// Writes to the error log.
     pub(super) fn log(&self, level: Level, message: std::fmt::Arguments<'_>) {
-        let logs = &self.service.snapshot.logs;
-        if logs.enabled(&self.settings.error_log, level) {
-            let facts = self.facts(&mut Reader(&self.texts));
-            logs.error(&self.settings.error_log, level, &Context::request(&facts), message);
+        if self.ending.logs_at(level) {
+            self.ending.error(level, &self.facts(&mut Reader(&self.texts)), message);
         }
     }
 
     /// Writes the lines of the end.
     pub(super) fn write(&self, report: &Report) {
         let now_us = clock::now_us();
-        let told = Told { report, duration_us: now_us - self.opened_us, settings: &self.settings };
-        let snapshot = &self.service.snapshot;
-        let (level, logs) = (level_of(report), &snapshot.logs);
-        if self.settings.access_log.is_empty() && !logs.enabled(&self.settings.error_log, level) {
+        let ending = &self.ending;
+        let told = Told { report, duration_us: now_us.saturating_sub(self.opened_us), ending };
+        let level = level_of(report);
+        if !ending.is_counted() && !ending.logs_at(level) {
             return;
         }
         let mut rest = Reader(&self.texts);
         let mut facts = self.facts(&mut rest);
-        logs.error(&self.settings.error_log, level, &Context::request(&facts), format_args!("{told}"));
+        ending.error(level, &facts, format_args!("{told}"));
         facts.request_length += report.stats.client.bytes;
         facts.outcome = self.outcome(report, now_us);
-        let formats = &snapshot.config.log_formats;
-        logs.complete(&self.settings.access_log, formats, &snapshot.scope(&facts), rest);
+        ending.access(&facts, rest);
     }
 
     /// What is left of the request's facts. `rest` is left behind them.
@@ -151,7 +144,7 @@ impl Epilogue {
             named: Vec::new(),
             request_id: String::new(),
             started_us: self.started_us,
-            started_unix_us: clock::unix_us().saturating_sub(clock::now_us() - self.started_us),
+            started_unix_us: clock::unix_us().saturating_sub(clock::now_us().saturating_sub(self.started_us)),
             request_length: self.request_length,
             proxy_host: String::new(),
             proxy_port: String::new(),
@@ -163,7 +156,7 @@ impl Epilogue {
     /// What came of it.
     fn outcome(&self, report: &Report, now_us: u64) -> Outcome {
         let stats = &report.stats;
-        let duration_us = now_us - self.opened_us;
+        let duration_us = now_us.saturating_sub(self.opened_us);
         let mut tries = self.tries.as_deref().unwrap_or_default().to_vec();
         if let Some(last) = tries.last_mut() {
             last.response_us = Some(duration_us);
@@ -203,10 +196,17 @@ impl Keeper for Epilogue {
         &self.place
     }
 
+    fn save(&self, now_us: u64) -> Option<Vec<u8>> {
+        Some(self.to_bytes(now_us))
+    }
+
     fn ended(self: Box<Self>, report: &Report) {
         self.write(report);
     }
 }
+
+mod save;
+pub use save::keeper;
 
 /// The URL at the backend; `None` when place and target say the same.
 fn shortened<'a>(facts: &'a Facts, place: &Place) -> Option<&'a [u8]> {
@@ -247,7 +247,7 @@ fn facts_of(report: &Report, duration_us: u64) -> TunnelFacts {
 struct Told<'a> {
     report: &'a Report,
     duration_us: u64,
-    settings: &'a Settings,
+    ending: &'a Ending,
 }
 
 impl std::fmt::Display for Told<'_> {
@@ -255,12 +255,9 @@ impl std::fmt::Display for Told<'_> {
         let outcome = &self.report.outcome;
         write!(f, "tunnel ended by the {}: {}", outcome.ended_by.name(), outcome.cause)?;
         match outcome.cause {
-            Cause::Idle => write!(f, " (proxy_read_timeout {:?})", self.settings.proxy_read_timeout)?,
+            Cause::Idle => write!(f, " (proxy_read_timeout {:?})", self.ending.idle)?,
             Cause::MessageTooBig => write!(f, " (websocket_max_message)")?,
-            Cause::TooFast => {
-                let place = self.settings.guard.websocket_rate.as_ref().map_or("", |rate| &rate.at);
-                write!(f, " (websocket_rate in {place})")?;
-            }
+            Cause::TooFast => write!(f, " (websocket_rate in {})", self.ending.rate)?,
             _ => {}
         }
         if let Some(error) = &self.report.reason {

@@ -8,6 +8,7 @@ mod choice;
 mod connection;
 mod disk;
 mod door;
+mod ending;
 mod epilogue;
 mod exchange;
 mod files;
@@ -37,6 +38,8 @@ use tokio::sync::watch;
 use crate::snapshot::Snapshot;
 use crate::tunnel::Tunnels;
 use census::Census;
+use ending::Endings;
+pub use epilogue::keeper;
 use places::Places;
 
 /// What serving a request needs: one configuration, and what all of them share.
@@ -52,18 +55,22 @@ pub struct Service {
     pub(crate) census: Arc<Census>,
     /// The ways they take.
     places: Places,
+    /// How their ends are told.
+    endings: Endings,
     stop: watch::Receiver<bool>,
 }
 
 impl Service {
     /// The first generation of a process, which serves until `stop` is true.
     pub fn new(snapshot: Arc<Snapshot>, tunnels: Arc<Tunnels>, stop: watch::Receiver<bool>) -> Service {
-        Service { snapshot, tunnels, census: Arc::default(), places: Places::default(), stop }
+        let (places, endings) = Default::default();
+        Service { snapshot, tunnels, census: Arc::default(), places, endings, stop }
     }
 
     /// The generation after this one, by another configuration.
     pub fn next(&self, snapshot: Arc<Snapshot>) -> Service {
         let (tunnels, census, stop) = (self.tunnels.clone(), self.census.clone(), self.stop.clone());
-        Service { snapshot, tunnels, census, places: Places::default(), stop }
+        let (places, endings) = Default::default();
+        Service { snapshot, tunnels, census, places, endings, stop }
     }
 }

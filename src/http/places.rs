@@ -17,10 +17,17 @@ pub(super) struct Places(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
-    /// By the location's address (the snapshot outlives this), group and server.
-    places: HashMap<(usize, String, String), Weak<Place>>,
+    places: HashMap<Key, Weak<Place>>,
     /// How many there may be before the unused ones go.
     limit: usize,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+enum Key {
+    /// The location's address (the snapshot outlives this), group and server.
+    Own(usize, String, String),
+    /// One that a tunnel brought along.
+    Brought(Place),
 }
 
 impl Places {
@@ -28,7 +35,22 @@ impl Places {
     pub(super) fn of(&self, facts: &Facts, location: &Location) -> Arc<Place> {
         let backend = facts.outcome.tries.last().map(|last| last.address.clone()).unwrap_or_default();
         let identity = std::ptr::from_ref(location) as usize;
-        let key = (identity, facts.proxy_host.clone(), backend);
+        let group = facts.proxy_host.clone();
+        self.shared(Key::Own(identity, group.clone(), backend.clone()), || Place {
+            server: facts.server_name.clone(),
+            location: as_written(&location.matcher),
+            group,
+            backend,
+            https: facts.upstream.starts_with("https:"),
+        })
+    }
+
+    /// The way of a tunnel that another process had.
+    pub(super) fn brought(&self, place: Place) -> Arc<Place> {
+        self.shared(Key::Brought(place.clone()), || place)
+    }
+
+    fn shared(&self, key: Key, place: impl FnOnce() -> Place) -> Arc<Place> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = known.places.get(&key).and_then(Weak::upgrade) {
             return place;
@@ -37,13 +59,7 @@ impl Places {
             known.places.retain(|_, place| place.strong_count() > 0);
             known.limit = (known.places.len() * 2).max(FEW);
         }
-        let place = Arc::new(Place {
-            server: facts.server_name.clone(),
-            location: as_written(&location.matcher),
-            group: key.1.clone(),
-            backend: key.2.clone(),
-            https: facts.upstream.starts_with("https:"),
-        });
+        let place = Arc::new(place());
         known.places.insert(key, Arc::downgrade(&place));
         place
     }

@@ -66,7 +66,7 @@ pub(super) fn asks_backends(format: &LogFormat) -> bool {
 }
 
 /// Whether the facts of the end tell a variable: it is decided then, or kept for the error log anyway.
-fn is_told(variable: &Variable) -> bool {
+pub(super) fn is_told(variable: &Variable) -> bool {
     let Variable::Known(known) = variable else { return false };
     let kept = matches!(known, Known::RemoteAddr | Known::Request | Known::ServerName | Known::Status);
     kept || is_late(*known)

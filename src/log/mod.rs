@@ -4,14 +4,16 @@
 //! traffic. What finds the queue full is dropped and counted, and the count is said.
 
 mod access;
+pub mod brought;
 mod error;
 mod pieces;
 mod writer;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::fmt::Display;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use longwire_conf::model::{AccessLog, Config, ErrorLog, Level, LogFormat, Server, Settings};
@@ -46,6 +48,8 @@ struct Shared {
     sinks: RwLock<HashMap<Option<PathBuf>, Weak<Sink>>>,
     /// The configuration in force: what belongs to no place is written to its main log.
     present: RwLock<Arc<Own>>,
+    /// Held while files are opened for somebody: nobody else enters any then.
+    opening: Mutex<()>,
     writer: Writer,
 }
 
@@ -56,16 +60,43 @@ impl Logs {
         let mut sinks = HashMap::from([(None, Arc::downgrade(&stderr))]);
         let own = Arc::new(Own::open(config, &mut sinks)?);
         let writer = Writer::start(stderr)?;
-        let shared = Shared { sinks: RwLock::new(sinks), present: RwLock::new(own.clone()), writer };
+        let shared = Shared {
+            sinks: RwLock::new(sinks),
+            present: RwLock::new(own.clone()),
+            opening: Mutex::new(()),
+            writer,
+        };
         Ok(Logs { shared: Arc::new(shared), own })
     }
 
     /// The logs of another configuration: all files that are new in it are opened, or none. It is not in force yet.
-    /// One at a time may be made.
     pub fn next(&self, config: &Config) -> Result<Logs, OpenError> {
+        self.entering(|sinks| Own::open(config, sinks))
+    }
+
+    /// These logs, and files of theirs for lines that no configuration of this process knows. Of those that cannot be opened it
+    /// is told why; lines for them go nowhere.
+    pub fn with(&self, error: &[ErrorLog], access: &[AccessLog]) -> (Logs, Vec<OpenError>) {
+        let mut faults = Vec::new();
+        let logs = self.entering(|sinks| {
+            let mut own = Vec::new();
+            for path in targets(error, access) {
+                own.extend(open(path, sinks).map_err(|fault| faults.push(fault)));
+            }
+            Ok(Own { _sinks: own, main: self.own.main.clone() })
+        });
+        (logs.unwrap_or_else(|_: Infallible| self.clone()), faults)
+    }
+
+    /// Logs of which somebody opens the files.
+    fn entering<E>(
+        &self,
+        enter: impl FnOnce(&mut HashMap<Option<PathBuf>, Weak<Sink>>) -> Result<Own, E>,
+    ) -> Result<Logs, E> {
+        let _one_at_a_time = self.shared.opening.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sinks = self.shared.sinks.read().unwrap_or_else(PoisonError::into_inner).clone();
         // Opening may take its time, and meanwhile others log.
-        let own = Arc::new(Own::open(config, &mut sinks)?);
+        let own = Arc::new(enter(&mut sinks)?);
         sinks.retain(|_, sink| sink.strong_count() > 0);
         *self.shared.sinks.write().unwrap_or_else(PoisonError::into_inner) = sinks;
         Ok(Logs { shared: Arc::clone(&self.shared), own })
@@ -184,16 +215,10 @@ impl Own {
     fn open(config: &Config, sinks: &mut HashMap<Option<PathBuf>, Weak<Sink>>) -> Result<Own, OpenError> {
         let mut own = HashMap::new();
         for path in paths(config) {
-            if own.contains_key(&path) {
-                continue;
+            if !own.contains_key(&path) {
+                own.insert(path.clone(), open(path, sinks)?);
             }
-            let sink = match sinks.get(&path).and_then(Weak::upgrade) {
-                Some(sink) => sink,
-                None => Arc::new(Sink::open(path.clone())?),
-            };
-            own.insert(path, sink);
         }
-        sinks.extend(own.iter().map(|(path, sink)| (path.clone(), Arc::downgrade(sink))));
         Ok(Own { _sinks: own.into_values().collect(), main: main_log(config) })
     }
 }
@@ -207,18 +232,31 @@ fn main_log(config: &Config) -> Arc<[ErrorLog]> {
     }
 }
 
+/// The file of a path that is open already, or is opened now and entered.
+fn open(
+    path: Option<PathBuf>,
+    sinks: &mut HashMap<Option<PathBuf>, Weak<Sink>>,
+) -> Result<Arc<Sink>, OpenError> {
+    if let Some(sink) = sinks.get(&path).and_then(Weak::upgrade) {
+        return Ok(sink);
+    }
+    let sink = Arc::new(Sink::open(path.clone())?);
+    sinks.insert(path, Arc::downgrade(&sink));
+    Ok(sink)
+}
+
 /// Every path that a configuration logs to; `None` is standard error.
 fn paths(config: &Config) -> Vec<Option<PathBuf>> {
-    let mut paths = Vec::new();
-    let errors = |logs: &[ErrorLog]| -> Vec<_> {
-        logs.iter().map(|log| log.path.as_ref().map(|path| path.value.clone())).collect()
-    };
-    paths.extend(errors(&config.main.error_log));
+    let mut paths: Vec<_> = targets(&config.main.error_log, &[]).collect();
     for settings in config.servers.iter().flat_map(all_settings) {
-        paths.extend(errors(&settings.error_log));
-        paths.extend(settings.access_log.iter().map(|log| Some(log.path.value.clone())));
+        paths.extend(targets(&settings.error_log, &settings.access_log));
     }
     paths
+}
+
+fn targets(error: &[ErrorLog], access: &[AccessLog]) -> impl Iterator<Item = Option<PathBuf>> {
+    let errors = error.iter().map(|log| log.path.as_ref().map(|path| path.value.clone()));
+    errors.chain(access.iter().map(|log| Some(log.path.value.clone())))
 }
 
 fn all_settings(server: &Server) -> Vec<&Settings> {

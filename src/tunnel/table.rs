@@ -68,7 +68,7 @@ pub struct About {
 }
 
 /// The way that a tunnel takes through the configuration. Tunnels that take the same way share it.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
 pub struct Place {
     /// First name of the server, empty when it has none.
     pub server: String,

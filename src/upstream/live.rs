@@ -9,17 +9,22 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Requests in work and open tunnels of one server.
 #[derive(Debug, Default)]
-pub struct Live(AtomicUsize);
+pub struct Live {
+    count: AtomicUsize,
+    /// The names it is found by.
+    group: String,
+    server: String,
+}
 
 impl Live {
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.0.load(Relaxed)
+        self.count.load(Relaxed)
     }
 
     /// Takes a place; it is given back when the slot is dropped.
     pub fn enter(self: &Arc<Live>) -> Slot {
-        self.0.fetch_add(1, Relaxed);
+        self.count.fetch_add(1, Relaxed);
         Slot(self.clone())
     }
 }
@@ -28,9 +33,16 @@ impl Live {
 #[derive(Debug)]
 pub struct Slot(Arc<Live>);
 
+impl Slot {
+    /// The names of group and server: what [`Ledger::of`] wants to know, also in another process.
+    pub fn names(&self) -> (&str, &str) {
+        (&self.0.group, &self.0.server)
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Relaxed);
+        self.0.count.fetch_sub(1, Relaxed);
     }
 }
 
@@ -48,7 +60,7 @@ impl Ledger {
         }
         // Names that are looked up come and go.
         all.retain(|_, live| live.strong_count() > 0);
-        let live = Arc::new(Live::default());
+        let live = Arc::new(Live { count: AtomicUsize::new(0), group: key.0.clone(), server: key.1.clone() });
         all.insert(key, Arc::downgrade(&live));
         live
     }

@@ -468,6 +468,11 @@ impl Tunnel {
         &self.options
     }
 
+    /// Lets its options be those of others that behave alike.
+    pub fn share(&mut self, with: impl FnOnce(Options) -> Arc<Options>) {
+        self.options = with(*self.options);
+    }
+
     /// Everything as bytes, from which [`Tunnel::restore`] continues as if nothing had happened. Times are kept as
     /// distances from `now`.
     pub fn save(&self, now: Time) -> Vec<u8> {

@@ -8,6 +8,7 @@ use longwire_wire::{Pair, Side, Time, Tunnel};
 use super::{Drive, End, Rest};
 use crate::saved::{Malformed, Reader, Writer};
 use crate::tls::{self, Fault};
+use crate::tunnel::options::shared;
 
 /// Why bytes are not a tunnel under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +83,8 @@ impl<S> Drive<S> {
         r: &mut Reader<'_>,
         mut stream: impl FnMut(&mut Reader<'_>) -> Result<S, UnpackError>,
     ) -> Result<Drive<S>, UnpackError> {
-        let tunnel = Tunnel::restore(r.bytes()?, Time(now_us)).map_err(UnpackError::Tunnel)?;
+        let mut tunnel = Tunnel::restore(r.bytes()?, Time(now_us)).map_err(UnpackError::Tunnel)?;
+        tunnel.share(shared);
         let mut end = || -> Result<End<S>, UnpackError> {
             if !r.flag()? {
                 return Ok(End { stream: None, rest: None });

@@ -1,0 +1,154 @@
+//! What lines need that are begun in one process and written by another: where they go, and how they look.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+
+use longwire_conf::model::{AccessLog, ErrorLog, Escape, Level, LogFormat, Spanned};
+use longwire_conf::source::Span;
+use longwire_conf::template::{Known, Part, Template, Variable};
+
+use super::access::is_told;
+use crate::saved::{Malformed, Reader, Writer};
+
+const LEVELS: [Level; 8] = [
+    Level::Emerg,
+    Level::Alert,
+    Level::Crit,
+    Level::Error,
+    Level::Warn,
+    Level::Notice,
+    Level::Info,
+    Level::Debug,
+];
+const ESCAPES: [Escape; 3] = [Escape::Default, Escape::Json, Escape::None];
+
+const TEXT: u8 = 0;
+const TOLD: u8 = 1;
+const KEPT: u8 = 2;
+
+/// Error logs: each its path (flag, bytes; none is standard error) and the number of its level.
+pub fn save_errors(w: &mut Writer, logs: &[ErrorLog]) {
+    w.list(logs.iter(), |w, log| {
+        w.option(log.path.as_ref(), |w, path| w.bytes(path.value.as_os_str().as_bytes()));
+        w.u8(number(&LEVELS, log.level));
+    });
+}
+
+/// See [`save_errors`].
+pub fn restore_errors(r: &mut Reader<'_>) -> Result<Vec<ErrorLog>, Malformed> {
+    r.list(|r| {
+        let path = r.option(path)?;
+        let level = LEVELS.get(usize::from(r.u8()?)).copied();
+        Ok(ErrorLog { path, level: level.ok_or(Malformed::Invalid("level of a log"))? })
+    })
+}
+
+/// An access log: its path, and its format as the number of its escaping and its parts. These are texts (0), variables that
+/// are told at the end (1 and the name), and variables of which the value was kept (2), whichever they are.
+pub fn save_access(w: &mut Writer, log: &AccessLog, format: &LogFormat) {
+    w.bytes(log.path.value.as_os_str().as_bytes());
+    w.u8(number(&ESCAPES, format.escape));
+    w.list(format.template.parts.iter(), |w, part| match part {
+        Part::Text(text) => {
+            w.u8(TEXT);
+            w.text(text);
+        }
+        Part::Variable(Variable::Known(known)) if is_told(&Variable::Known(*known)) => {
+            w.u8(TOLD);
+            let known = Known::ALL.iter().find(|(one, ..)| one == known);
+            w.text(known.map_or("", |(_, name, _)| name));
+        }
+        Part::Variable(_) => w.u8(KEPT),
+    });
+}
+
+/// See [`save_access`]; the log's format is the one of that number.
+pub fn restore_access(r: &mut Reader<'_>, format: usize) -> Result<(AccessLog, LogFormat), Malformed> {
+    let path = path(r)?;
+    let escape = ESCAPES.get(usize::from(r.u8()?)).copied();
+    let escape = escape.ok_or(Malformed::Invalid("escaping of a log"))?;
+    let parts = r.list(|r| {
+        Ok(match r.u8()? {
+            TEXT => Part::Text(r.text()?.to_owned()),
+            TOLD => {
+                let name = r.text()?;
+                let known = Known::ALL.iter().find(|(_, one, _)| *one == name);
+                let variable = known.map(|(known, ..)| Variable::Known(*known)).filter(is_told);
+                Part::Variable(variable.ok_or(Malformed::Invalid("variable of a log"))?)
+            }
+            // Any that is not told stands for what was kept.
+            KEPT => Part::Variable(Variable::Named(String::new())),
+            _ => return Err(Malformed::Invalid("part of a log's format")),
+        })
+    })?;
+    let format_of = LogFormat { name: String::new(), escape, template: Template { parts } };
+    Ok((AccessLog { path, format, condition: None }, format_of))
+}
+
+fn path(r: &mut Reader<'_>) -> Result<Spanned<PathBuf>, Malformed> {
+    let value = PathBuf::from(OsStr::from_bytes(r.bytes()?));
+    Ok(Spanned { value, span: Span::default() })
+}
+
+fn number<T: PartialEq>(all: &[T], one: T) -> u8 {
+    all.iter().position(|known| *known == one).unwrap_or_default() as u8 // fits: there are few
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::access;
+    use super::super::pieces::{Pieces, Reader as Kept};
+    use super::*;
+    use crate::route::fixture::{facts, headers, template, with_scope};
+
+    /// A line of which the values were kept here and whose format came from elsewhere is the line that it would have been.
+    #[test]
+    fn a_line_is_the_same_in_another_process() {
+        let text =
+            "a $remote_addr \"$request\" $status $args <$http_user_agent> $body_bytes_sent $hostname z";
+        for escape in ESCAPES {
+            let format = LogFormat { name: "f".to_owned(), escape, template: template(text) };
+            let log = AccessLog {
+                path: Spanned { value: "/logs/\u{e9}".into(), span: Span::default() },
+                format: 4,
+                condition: Some(template("$arg_x")),
+            };
+            let mut facts = facts("/a?b");
+            facts.headers = headers(&[("user-agent", "a\"b")]);
+            let mut kept = Pieces::default();
+            with_scope(&facts, &[], |scope| access::keep(&format, scope, &mut kept));
+            let kept = kept.finish();
+            let mut w = Writer::default();
+            save_access(&mut w, &log, &format);
+            let bytes = w.finish();
+            let mut r = Reader::new(&bytes);
+            let (brought, other) = restore_access(&mut r, 2).unwrap();
+            assert_eq!((r.end(), &brought.path.value, brought.format), (Ok(()), &log.path.value, 2));
+            let line =
+                |format| with_scope(&facts, &[], |scope| access::complete(format, &mut Kept(&kept), scope));
+            assert_eq!(line(&other), line(&format));
+            // And on to the next process.
+            let mut w = Writer::default();
+            save_access(&mut w, &brought, &other);
+            assert_eq!(*w.finish(), *bytes);
+            for cut in 0..bytes.len() {
+                assert!(restore_access(&mut Reader::new(&bytes[..cut]), 0).is_err(), "cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn error_logs_keep_path_and_level() {
+        let path = Some(Spanned { value: "/logs/e".into(), span: Span::default() });
+        let logs = [ErrorLog { path, level: Level::Warn }, ErrorLog { path: None, level: Level::Debug }];
+        let mut w = Writer::default();
+        save_errors(&mut w, &logs);
+        let bytes = w.finish();
+        let brought = restore_errors(&mut Reader::new(&bytes)).unwrap();
+        let shown = |logs: &[ErrorLog]| -> Vec<_> {
+            logs.iter().map(|log| (log.path.as_ref().map(|path| path.value.clone()), log.level)).collect()
+        };
+        assert_eq!(shown(&brought), shown(&logs));
+    }
+}
