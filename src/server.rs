@@ -1,6 +1,7 @@
 //! Accepting: socket -> TLS -> HTTP, with the bounds that keep the process alive.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -72,27 +73,62 @@ impl Sockets {
     /// Binds what a configuration needs and this has not, or says all that cannot be bound. Nothing that is there
     /// changes.
     pub fn bind(&self, snapshot: &Snapshot) -> Result<Fresh, Vec<BindError>> {
-        let mut bound = Vec::new();
+        let mut fresh = Vec::new();
         let mut faults = Vec::new();
         for binding in &snapshot.bindings {
-            if self.0.iter().any(|open| open.endpoint == binding.endpoint) {
+            if let Some(open) = self.0.iter().find(|open| open.endpoint == binding.endpoint) {
+                // Who is served by a socket must not depend on how often the file was read.
+                if open.options.ipv6only != binding.options.ipv6only {
+                    let source =
+                        io::Error::other("\"ipv6only\" of an open socket cannot be changed: restart");
+                    faults.push(BindError { endpoint: binding.endpoint.clone(), source });
+                }
                 continue;
             }
-            match bind(&binding.endpoint, binding.options) {
-                Ok(listener) => bound.push((binding.clone(), listener)),
+            let bound = match bind(&binding.endpoint, binding.options) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    self.bind_beside(binding, snapshot).unwrap_or(Err(error))
+                }
+                bound => bound,
+            };
+            match bound {
+                Ok(listener) => fresh.push((binding.clone(), listener)),
                 Err(source) => faults.push(BindError { endpoint: binding.endpoint.clone(), source }),
             }
         }
-        if faults.is_empty() { Ok(Fresh(bound)) } else { Err(faults) }
+        if faults.is_empty() { Ok(Fresh(fresh)) } else { Err(faults) }
     }
 
-    /// From now on this generation serves; `fresh` was bound for it. What is accepted on an address that is not in it
-    /// any more is answered by the generation before, once, and then the socket is closed.
+    /// Binds where sockets of this port are in the way that the configuration does not name any more: a wildcard comes
+    /// in the place of addresses, or they in its place. `None` where there are none.
+    fn bind_beside(&self, binding: &Binding, snapshot: &Snapshot) -> Option<io::Result<Listener>> {
+        let named = |open: &Open| snapshot.bindings.iter().any(|binding| binding.endpoint == open.endpoint);
+        let near = self.0.iter().filter(|open| open.is_near(&binding.endpoint));
+        let in_the_way: Vec<_> = near.filter(|open| !named(open)).collect();
+        if in_the_way.is_empty() {
+            return None;
+        }
+        // The kernel lets two sockets listen side by side when both agree, and asks only while one is bound.
+        let agree = |open: &&Open| open.listener.share_port(true);
+        let bound = in_the_way.iter().try_for_each(agree).and_then(|()| {
+            let listener = bind(&binding.endpoint, Options { reuseport: true, ..binding.options })?;
+            listener.share_port(binding.options.reuseport).map(|()| listener)
+        });
+        for open in in_the_way {
+            // The kernel may remember the agreement all the same, towards programs of the same user.
+            let _ = open.listener.share_port(open.options.reuseport);
+        }
+        Some(bound)
+    }
+
+    /// From now on this generation serves; `fresh` was bound for it. A socket whose address is not in it any more is
+    /// closed; who waits there is answered once by the generation before. One that a wildcard covers leads to that:
+    /// closing it would reset whoever knocks in this moment.
     pub async fn turn_to(&mut self, service: &Arc<Service>, fresh: Fresh) -> Turned {
         let mut turned = Turned::default();
         let (mut kept, mut gone) = (Vec::new(), Vec::new());
         for mut open in self.0.drain(..) {
-            match service.snapshot.bindings.iter().find(|binding| binding.endpoint == open.endpoint) {
+            match service.snapshot.binding(&open.endpoint) {
                 Some(binding) => {
                     open.turn_to(service, binding, &mut turned.unchanged);
                     kept.push(open);
@@ -129,6 +165,14 @@ impl Open {
         Open { endpoint, options, listener, door, accepting }
     }
 
+    /// Whether it is of the same port.
+    fn is_near(&self, other: &Endpoint) -> bool {
+        match (&self.endpoint, other) {
+            (Endpoint::Tcp(here), Endpoint::Tcp(there)) => here.port() == there.port() && there.port() != 0,
+            _ => false,
+        }
+    }
+
     /// The same socket for another generation. `unchanged` is told what stays as it was on the socket.
     fn turn_to(&mut self, service: &Arc<Service>, binding: &Arc<Binding>, unchanged: &mut Vec<String>) {
         let endpoint = &self.endpoint;
@@ -141,13 +185,8 @@ impl Open {
                 }
             }
         }
-        for (name, changes) in [
-            ("reuseport", wanted.reuseport != before.reuseport),
-            ("ipv6only", wanted.ipv6only != before.ipv6only),
-        ] {
-            if changes {
-                unchanged.push(format!("\"{name}\" of {endpoint} stays as it was until a restart"));
-            }
+        if wanted.reuseport != before.reuseport {
+            unchanged.push(format!("\"reuseport\" of {endpoint} stays as it was until a restart"));
         }
         let (_, present) = self.door.present();
         if binding.keeps_terms_of(&present) {
@@ -172,11 +211,12 @@ impl Open {
 /// Accepts until the door is closed or the process stops. Connections that are open end after the request in work then.
 async fn accept(listener: Arc<Listener>, door: Arc<Door>) {
     let local = listener.accepts_on();
+    let (mut closed, mut stopped) = (pin!(door.closed()), pin!(door.stopped()));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = door.closed() => break,
-            () = door.stopped() => return,
+            () = &mut closed => break,
+            () = &mut stopped => return,
         };
         match accepted {
             Ok(accepted) => welcome(accepted, local.clone(), &door),
@@ -188,7 +228,7 @@ async fn accept(listener: Arc<Listener>, door: Arc<Door>) {
                 drop((service, binding));
                 tokio::select! {
                     () = tokio::time::sleep(ACCEPT_PAUSE) => {}
-                    () = door.closed() => break,
+                    () = &mut closed => break,
                 }
             }
         }

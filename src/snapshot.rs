@@ -146,6 +146,12 @@ impl Snapshot {
         }
     }
 
+    /// What a socket that is bound to this address leads to: its own binding, or that of the wildcard of its port.
+    pub fn binding(&self, endpoint: &Endpoint) -> Option<&Arc<Binding>> {
+        let of = |endpoint: &Endpoint| self.bindings.iter().find(|binding| binding.endpoint == *endpoint);
+        of(endpoint).or_else(|| of(&wildcard_of(endpoint)?))
+    }
+
     /// TLS towards the backends of a location.
     pub fn connector(&self, settings: &Arc<ProxySsl>) -> Option<&Connector> {
         self.connectors.get(&identity(settings))

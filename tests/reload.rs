@@ -3,11 +3,21 @@
 
 mod support;
 
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use nix::sys::signal::Signal;
 use support::conn::get;
-use support::{Backend, Conn, Longwire, WAIT, site, until};
+use support::{Backend, Conn, Folder, Longwire, WAIT, site, until};
 
 /// A server that answers this text.
 fn says(text: &str) -> String {
@@ -187,4 +197,173 @@ fn signals_that_come_during_a_reload_are_one_more() {
     until("the last one is in force", || get(longwire.addr(), "/").1 == "two");
     longwire.signal(Signal::SIGTERM);
     assert_eq!(longwire.wait_exit(WAIT).code(), Some(0));
+}
+
+/// What nginx refuses: a wildcard in the place of an address of its port, and back. There is no moment without a socket.
+#[test]
+fn a_wildcard_takes_over_from_an_address() {
+    let port = support::backend::nobody().port();
+    let on = |listen: &str| format!("server {{ listen {listen}:{port}; return 200 {}; }}", listen.len());
+    let longwire = Longwire::start(&on("127.0.0.1"));
+    let addr = longwire.addr();
+    let asked = Storm::on(addr);
+    for listen in ["0.0.0.0", "127.0.0.1", "*", "127.0.0.1"] {
+        let log = longwire.reload(&on(listen));
+        assert!(log.contains("reload done"), "{log}");
+        assert_eq!(get(addr, "/").1, listen.len().to_string());
+    }
+    // The wildcard was given up with that.
+    std::net::TcpListener::bind(("127.0.0.2", port)).unwrap();
+    assert!(asked.end() > 0);
+}
+
+/// Clients that ask one request after the other on fresh connections, and on one that they keep.
+struct Storm {
+    over: Arc<AtomicBool>,
+    clients: Vec<std::thread::JoinHandle<usize>>,
+}
+
+impl Storm {
+    fn on(addr: SocketAddr) -> Storm {
+        let over = Arc::<AtomicBool>::default();
+        let client = |_| {
+            let over = over.clone();
+            std::thread::spawn(move || {
+                let mut asked = 0;
+                while !over.load(Relaxed) {
+                    let (head, _) = get(addr, "/");
+                    assert_eq!(head.status(), 200);
+                    asked += 1;
+                }
+                asked
+            })
+        };
+        let clients = (0..3).map(client).collect();
+        Storm { over, clients }
+    }
+
+    /// How many requests were answered: every one that was asked.
+    fn end(self) -> usize {
+        self.over.store(true, Relaxed);
+        self.clients.into_iter().map(|client| client.join().unwrap()).sum()
+    }
+}
+
+/// However often it is done: nobody is refused, no connection ends, no descriptor stays.
+#[test]
+fn nobody_notices_many_reloads() {
+    let backend = Backend::echo();
+    let configuration = |number: usize| {
+        format!(
+            "{}server {{ listen 127.0.0.1:0; server_name stays; location / {{ return 200 {number}; }} }}",
+            site(backend, "")
+        )
+    };
+    let longwire = Longwire::start(&configuration(0));
+    let addr = longwire.addr();
+    let mut kept: Vec<_> = (0..5).map(|_| Conn::connect(addr)).collect();
+    let mut tunnels: Vec<_> = (0..5).map(|_| Conn::knock(addr, "")).collect();
+    tunnels.iter_mut().for_each(|tunnel| drop(tunnel.expect_tunnel()));
+    for client in &mut kept {
+        assert_eq!(client.ask("GET / HTTP/1.1\r\nHost: stays\r\n\r\n").1, "0");
+    }
+    let before = longwire.open_files();
+    for number in 1..=40 {
+        longwire.reload(&configuration(number));
+        for client in &mut kept {
+            assert_eq!(client.ask("GET / HTTP/1.1\r\nHost: stays\r\n\r\n").1, number.to_string());
+        }
+        for tunnel in &mut tunnels {
+            tunnel.send_text(&format!("{number}"));
+            assert_eq!(tunnel.read_frame().text(), format!("{number}"));
+        }
+    }
+    longwire.wait_open_files(before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_of_http2_goes_on() {
+    let longwire = Longwire::start(&format!("http2 on; {}", says("one")));
+    let tcp = tokio::net::TcpStream::connect(longwire.addr()).await.unwrap();
+    let (mut sender, driver) = http2::handshake(TokioExecutor::new(), TokioIo::new(tcp)).await.unwrap();
+    let driver = tokio::spawn(driver);
+    for text in ["one", "two", "three"] {
+        if text != "one" {
+            longwire.reload(&format!("http2 on; {}", says(text)));
+        }
+        let request = Request::get("http://a/").body(Full::<Bytes>::default()).unwrap();
+        sender.ready().await.unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), text);
+    }
+    longwire.reload("server { listen 127.0.0.2:0; return 200 other; }");
+    tokio::time::timeout(WAIT, driver).await.expect("the connection ends").unwrap().unwrap();
+}
+
+#[test]
+fn a_unix_socket_is_the_same_file_until_it_is_given_up() {
+    let both = |unix: &str, text: &str| format!("server {{ listen 127.0.0.1:0; {unix} return 200 {text}; }}");
+    let longwire = Longwire::start_in(Folder::new(), &both("listen unix:DIR/a.sock;", "one"), &[]);
+    let path = longwire.folder().path().join("a.sock");
+    let inode = || std::fs::symlink_metadata(&path).map(|meta| meta.ino()).ok();
+    let before = inode();
+    let ask = || {
+        let mut stream = UnixStream::connect(&path).unwrap();
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        said
+    };
+    longwire.reload(&both("listen unix:DIR/a.sock;", "two"));
+    assert!(ask().ends_with("two"));
+    longwire.reload(&both("listen unix:DIR/a.sock; listen 127.0.0.1:1 nonsense;", "three"));
+    assert!(ask().ends_with("two"));
+    assert_eq!(inode(), before);
+    let mut waiting = UnixStream::connect(&path).unwrap();
+    longwire.reload(&both("", "three"));
+    assert_eq!(inode(), None);
+    waiting.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let mut said = String::new();
+    waiting.read_to_string(&mut said).unwrap();
+    assert!(said.ends_with("two"), "{said}");
+    longwire.reload(&both("listen unix:DIR/a.sock;", "four"));
+    assert!(ask().ends_with("four"));
+}
+
+/// Files that only the configuration before wrote to are closed, and opened anew is what is written to now.
+#[test]
+fn log_files_follow_the_configuration() {
+    let backend = Backend::new();
+    let logs = |name: &str| {
+        format!(
+            "error_log stderr notice;\nerror_log DIR/{name}.err notice;\nevents {{}}\n\
+             http {{ access_log DIR/{name}.log; {} }}",
+            site(backend.addr(), "")
+        )
+    };
+    let longwire = Longwire::start(&logs("one"));
+    let open = |name: &str| {
+        let path = longwire.folder().path().join(name);
+        let files = std::fs::read_dir(format!("/proc/{}/fd", longwire.pid())).unwrap().flatten();
+        files.filter_map(|file| std::fs::read_link(file.path()).ok()).any(|target| target == path)
+    };
+    let mut tunnel = Conn::knock(longwire.addr(), "");
+    let (end, _) = backend.tunnel();
+    tunnel.expect_tunnel();
+    longwire.reload(&logs("two"));
+    assert!(open("one.log") && open("two.log"));
+    let folder = longwire.folder().path();
+    for name in ["one.log", "two.log"] {
+        std::fs::rename(folder.join(name), folder.join(format!("{name}.old"))).unwrap();
+    }
+    longwire.signal(Signal::SIGUSR1);
+    until("files are opened anew", || folder.join("one.log").exists() && folder.join("two.log").exists());
+    // The line of a tunnel goes where its configuration said; then nobody needs that file any more.
+    drop((tunnel, end));
+    until("the tunnel is told of", || longwire.folder().read("one.log").contains(" 101 "));
+    until("the old files are closed", || !open("one.log") && !open("one.err"));
+    assert!(open("two.log") && open("two.err"));
+    assert_eq!(longwire.folder().read("two.log"), "");
+    assert!(longwire.folder().read("two.err").contains("reload done"));
+    assert!(!longwire.folder().read("one.err").contains("reload done"));
 }

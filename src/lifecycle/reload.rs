@@ -14,6 +14,9 @@ use super::run::{Running, user_fault};
 use super::say;
 use crate::snapshot::Snapshot;
 
+/// As much as a program's first thread has, on which the configuration is read at the start.
+const STACK: usize = 8 << 20;
+
 /// A reload under way, if there is one.
 #[derive(Default)]
 pub(super) struct Reload {
@@ -62,11 +65,13 @@ impl Reload {
     /// Begins to build the next generation beside the one in force. One that is under way is finished first, and then
     /// there is one more, however often it was asked for.
     pub(super) fn begin(&mut self, running: &Running) {
+        let present = &running.service.snapshot;
         if self.building.is_some() {
-            self.again = true;
+            if !std::mem::replace(&mut self.again, true) {
+                say(&present.logs, Level::Notice, format_args!("reload: one is under way, another follows"));
+            }
             return;
         }
-        let present = &running.service.snapshot;
         let Some(origin) = running.origin.clone() else {
             return say(
                 &present.logs,
@@ -78,7 +83,8 @@ impl Reload {
         let before = present.clone();
         let (done, building) = oneshot::channel();
         // Files are read and names are looked up: it may take its time.
-        let thread = std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
+        let builder = std::thread::Builder::new().name("reload".to_owned()).stack_size(STACK);
+        let thread = builder.spawn(move || {
             // The process may have ended meanwhile.
             let _ = done.send(build(&origin, &before));
         });

@@ -126,15 +126,16 @@ pub fn run(startup: Startup) -> Outcome {
             return Outcome::Failed;
         }
     };
-    let logs = snapshot.logs.clone();
-    let outcome = runtime.block_on(async {
+    let first = snapshot.logs.clone();
+    let (outcome, logs) = runtime.block_on(async move {
         match begin(Arc::new(snapshot), origin).await {
             Ok(running) => {
+                // Its files are open no longer than its configuration is in use.
+                drop(first);
                 ready(&running.sockets.addresses(), &running.service.tunnels);
-                serve(running).await;
-                Outcome::Done
+                (Outcome::Done, serve(running).await)
             }
-            Err(Unable) => Outcome::Failed,
+            Err(Unable) => (Outcome::Failed, first),
         }
     });
     // What still runs is abandoned: its time was up.
@@ -207,8 +208,8 @@ fn give_up_rights(config: &Config, logs: &Logs) -> Result<(), String> {
     }
 }
 
-/// Obeys signals, until one ends it.
-async fn serve(mut running: Running) {
+/// Obeys signals, until one ends it. Gives the logs that were in force last.
+async fn serve(mut running: Running) -> Arc<Logs> {
     let mut sweep = tokio::time::interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut reload = Reload::default();

@@ -20,16 +20,16 @@ const STOP_PATIENCE: Duration = Duration::from_secs(1);
 /// Then, how long they have to be told of in the logs.
 const CUT_PATIENCE: Duration = Duration::from_millis(200);
 
-/// SIGTERM: ends as soon as every tunnel was told.
-pub(super) async fn stop(running: Running) {
+/// SIGTERM: ends as soon as every tunnel was told. Gives the logs, for what is still to be said.
+pub(super) async fn stop(running: Running) -> Arc<Logs> {
     let mut end = End::new(running);
     end.hurry().await;
-    end.cut().await;
+    end.cut().await
 }
 
 /// SIGQUIT: tunnels are told to go over `websocket_drain`; ends when everybody has gone, or when
 /// `worker_shutdown_timeout` is over.
-pub(super) async fn quit(running: Running) {
+pub(super) async fn quit(running: Running) -> Arc<Logs> {
     let snapshot = running.service.snapshot.clone();
     // nginx: 0 is none.
     let cap = snapshot.config.main.worker_shutdown_timeout.filter(|cap| !cap.is_zero());
@@ -41,7 +41,7 @@ pub(super) async fn quit(running: Running) {
     if end.wind_down(cap).await == Wound::Hurried {
         end.hurry().await;
     }
-    end.cut().await;
+    end.cut().await
 }
 
 /// What is left of a process that ends.
@@ -83,7 +83,7 @@ impl End {
     }
 
     /// What is left ends now.
-    async fn cut(self) {
+    async fn cut(self) -> Arc<Logs> {
         let count = self.tunnels.count();
         if count > 0 {
             say(&self.logs, Level::Warn, format_args!("time is up, tunnels that are cut: {count}"));
@@ -92,6 +92,7 @@ impl End {
             let _ = tokio::time::timeout(CUT_PATIENCE, self.stop.closed()).await;
         }
         say(&self.logs, Level::Notice, format_args!("exit"));
+        self.logs
     }
 
     /// Waits until every connection is gone, `patience` is over, or a signal says to hurry.

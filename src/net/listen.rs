@@ -138,6 +138,14 @@ impl Listener {
         }
     }
 
+    /// Whether others that agree to it may be bound to its port (SO_REUSEPORT).
+    pub fn share_port(&self, agree: bool) -> io::Result<()> {
+        match self {
+            Listener::Tcp(tcp) => SockRef::from(tcp).set_reuse_port(agree),
+            Listener::Unix(..) => Ok(()),
+        }
+    }
+
     /// Changes how many connections may wait to be accepted.
     pub fn set_backlog(&self, options: Options) -> io::Result<()> {
         match self {
