@@ -256,6 +256,18 @@ impl Longwire {
         until("open files go back to what they were", || self.open_files() <= expected);
     }
 
+    /// Threads that it runs.
+    pub fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().count()
+    }
+
+    /// Processes that it has started and that are there.
+    pub fn children(&self) -> usize {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().flatten();
+        let children = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children"));
+        tasks.filter_map(|task| children(task).ok()).map(|list| list.split_whitespace().count()).sum()
+    }
+
     /// Memory that it has filled, in KiB. Pages of its file are left out: their share depends on who else runs it.
     pub fn memory_kib(&self) -> i64 {
         let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).unwrap();
@@ -289,6 +301,11 @@ pub fn seed() -> u64 {
         std::env::var("LONGWIRE_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
     println!("seed: LONGWIRE_SEED={seed}");
     seed
+}
+
+/// Whether the long forms of tests were asked for, by `LONGWIRE_LONG=1`.
+pub fn is_long() -> bool {
+    std::env::var_os("LONGWIRE_LONG").is_some()
 }
 
 /// Waits until something holds that no event announces, looking again every few milliseconds.
