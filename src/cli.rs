@@ -23,7 +23,7 @@ longwire --to [HOST:]PORT             a proxy without a file, on 127.0.0.1:8080 
   -t             test the configuration and exit
   -T             test, print every file that was read, and exit
   -q             with -t: say only what is wrong
-  -s SIGNAL      send to the running process: stop, quit, reload, reopen
+  -s SIGNAL      send to the running process: stop, quit, reload, reopen, upgrade
   -p PREFIX      what relative paths in the configuration count from (default: the folder of FILE)
   -e FILE        error log until the configuration names one (\"stderr\" is standard error)
   -g DIRECTIVES  directives for the main context, behind those of the file
@@ -186,8 +186,9 @@ fn dump(loaded: &Loaded) -> String {
 
 /// `-s`: finds the process by the pid file.
 fn signal(name: &str, loaded: Loaded) -> Result<Outcome, String> {
-    let signal = Signal::parse(name)
-        .ok_or_else(|| format!("invalid option: \"-s {name}\": it takes stop, quit, reload or reopen"))?;
+    let signal = Signal::parse(name).ok_or_else(|| {
+        format!("invalid option: \"-s {name}\": it takes stop, quit, reload, reopen or upgrade")
+    })?;
     show(&loaded.diagnostics, &loaded.sources, Severity::Error);
     let Some(config) = loaded.config else { return Ok(Outcome::Failed) };
     let Some(pid) = config.main.pid else {

@@ -1,6 +1,7 @@
 //! Accepting: socket -> TLS -> HTTP, with the bounds that keep the process alive.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -71,8 +72,12 @@ impl std::fmt::Display for BindError {
 
 impl Sockets {
     /// Binds what a configuration needs and this has not, or says all that cannot be bound. Nothing that is there
-    /// changes.
-    pub fn bind(&self, snapshot: &Snapshot) -> Result<Fresh, Vec<BindError>> {
+    /// changes. Of the `inherited` sockets, which another process has bound, those that are used are taken out.
+    pub fn bind(
+        &self,
+        snapshot: &Snapshot,
+        inherited: &mut Vec<(Endpoint, OwnedFd)>,
+    ) -> Result<Fresh, Vec<BindError>> {
         let mut fresh = Vec::new();
         let mut faults = Vec::new();
         for binding in &snapshot.bindings {
@@ -85,7 +90,12 @@ impl Sockets {
                 }
                 continue;
             }
-            let bound = match bind(&binding.endpoint, binding.options) {
+            let found = inherited.iter().position(|(endpoint, _)| *endpoint == binding.endpoint);
+            let bound = match found {
+                Some(at) => Listener::inherit(&binding.endpoint, inherited.remove(at).1),
+                None => bind(&binding.endpoint, binding.options),
+            };
+            let bound = match bound {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                     self.bind_beside(binding, snapshot).unwrap_or(Err(error))
                 }
@@ -137,6 +147,7 @@ impl Sockets {
             }
         }
         for (binding, listener) in fresh.0 {
+            listener.own(true);
             let open = Open::new(service, binding, listener);
             turned.added.extend(open.listener.local());
             kept.push(open);
@@ -152,6 +163,35 @@ impl Sockets {
     /// The addresses, with the ports that the kernel chose.
     pub fn addresses(&self) -> Vec<Endpoint> {
         self.0.iter().filter_map(|open| open.listener.local().ok()).collect()
+    }
+
+    /// Another descriptor of each, with its address as configured, for another process.
+    pub fn share(&self) -> io::Result<Vec<(Endpoint, OwnedFd)>> {
+        self.0.iter().map(|open| Ok((open.endpoint.clone(), open.listener.share()?))).collect()
+    }
+
+    /// Leaves it to another process to accept. Who came in before is answered once more.
+    pub async fn pause(&mut self) {
+        for open in &mut self.0 {
+            open.door.close();
+            open.listener.own(false);
+            // A panic there has been said.
+            let _ = (&mut open.accepting).await;
+        }
+    }
+
+    /// Accepts again, after [`pause`](Self::pause).
+    pub fn resume(&mut self, service: &Arc<Service>) {
+        for open in &mut self.0 {
+            open.listener.own(true);
+            let (_, binding) = open.door.present();
+            open.admit(service, binding);
+        }
+    }
+
+    /// Whether everybody who came in has left or has become a tunnel.
+    pub fn is_deserted(&self) -> bool {
+        self.0.iter().all(|open| Arc::strong_count(&open.door) == 1)
     }
 }
 
@@ -193,7 +233,12 @@ impl Open {
             return self.door.turn_to(service.clone(), binding.clone());
         }
         // Who came in under other terms (without TLS, or without saying where from) leaves after the request in work.
-        let door = Arc::new(Door::new(service.clone(), binding.clone()));
+        self.admit(service, binding.clone());
+    }
+
+    /// Accepts by another door from now on.
+    fn admit(&mut self, service: &Arc<Service>, binding: Arc<Binding>) {
+        let door = Arc::new(Door::new(service.clone(), binding));
         self.accepting = tokio::spawn(accept(self.listener.clone(), door.clone()));
         std::mem::replace(&mut self.door, door).close();
     }
@@ -239,9 +284,21 @@ async fn accept(listener: Arc<Listener>, door: Arc<Door>) {
     }
 }
 
+/// The number that the next connection will have.
+static SERIAL: AtomicU64 = AtomicU64::new(1);
+
+/// The number that the next connection will have.
+pub fn next_serial() -> u64 {
+    SERIAL.load(Relaxed)
+}
+
+/// Numbers go on at least here.
+pub fn begin_serials_at(least: u64) {
+    SERIAL.fetch_max(least, Relaxed);
+}
+
 /// Serves a connection as a task of its own.
 fn welcome((stream, peer): (Stream, Endpoint), local: Option<Endpoint>, door: &Arc<Door>) {
-    static SERIAL: AtomicU64 = AtomicU64::new(1);
     let serial = SERIAL.fetch_add(1, Relaxed);
     tokio::spawn(connection(stream, peer, local, serial, door.clone()));
 }

@@ -23,6 +23,17 @@ pub(crate) struct Census {
 }
 
 impl Census {
+    /// Connections that were accepted, and requests, ever.
+    pub(crate) fn counts(&self) -> [u64; 2] {
+        [self.accepted.load(Relaxed), self.requests.load(Relaxed)]
+    }
+
+    /// Counts what another process has counted.
+    pub(crate) fn add(&self, [accepted, requests]: [u64; 2]) {
+        self.accepted.fetch_add(accepted, Relaxed);
+        self.requests.fetch_add(requests, Relaxed);
+    }
+
     /// The page, in nginx's words: a tunnel counts as a connection that is being written to.
     fn page(&self, tunnels: usize) -> String {
         let holders = |mark: &Arc<()>| Arc::strong_count(mark) - 1;

@@ -108,8 +108,7 @@ pub async fn serve(arrival: Arrival, facts: Arc<ConnectionFacts>, mut conn: Conn
     // As a tunnel it is counted by itself.
     drop(open);
     if let Some(switch) = shared.take_switch() {
-        drop(arrival);
-        return switch.finish().await;
+        return switch.finish(arrival).await;
     }
     let say = |level, reason: std::fmt::Arguments<'_>| {
         let Some((service, site)) = arrival.present() else { return };

@@ -15,6 +15,7 @@ use longwire_wire::handshake::{Negotiated, RequestFault, check_answer, check_req
 use longwire_wire::{Options, Pair, Ping, Rate, Time, Tunnel};
 
 use super::body;
+use super::door::Arrival;
 use super::epilogue::Epilogue;
 use super::exchange::{Exchange, Step};
 use super::guarded::Guarded;
@@ -144,11 +145,11 @@ impl Switch {
 pub(super) struct Switching(Box<(OnUpgrade, OnUpgrade, Negotiated, Arc<Place>, Slot, Journal)>);
 
 impl Switching {
-    /// Opens the tunnel, once hyper is done with the client's connection.
-    pub(super) async fn finish(self) {
+    /// Opens the tunnel, once hyper is done with the client's connection. Until then `arrival` is held.
+    pub(super) async fn finish(self, arrival: Arrival) {
         let (client, backend, negotiated, place, slot, journal) = *self.0;
         match streams(client, backend, journal.settings().send_timeout).await {
-            Ok(ends) => run(ends, negotiated, place, slot, journal).await,
+            Ok(ends) => run(ends, negotiated, place, slot, journal, arrival).await,
             Err(reason) => {
                 journal.log(Level::Error, format_args!("WebSocket handshake failed, {reason}"));
                 journal.write();
@@ -181,7 +182,14 @@ async fn streams(client: OnUpgrade, backend: OnUpgrade, patience: Duration) -> R
     })
 }
 
-async fn run(ends: Ends<Conn>, negotiated: Negotiated, place: Arc<Place>, slot: Slot, journal: Journal) {
+async fn run(
+    ends: Ends<Conn>,
+    negotiated: Negotiated,
+    place: Arc<Place>,
+    slot: Slot,
+    journal: Journal,
+    arrival: Arrival,
+) {
     let settings = journal.settings().clone();
     for conn in [&ends.streams.client, &ends.streams.backend] {
         if let Some(ping) = settings.websocket_ping {
@@ -209,6 +217,7 @@ async fn run(ends: Ends<Conn>, negotiated: Negotiated, place: Arc<Place>, slot: 
     };
     epilogue.log(Level::Info, format_args!("the tunnel stays with the runtime and costs more: {obstacle}"));
     let entry = service.tunnels.enter(epilogue.about());
+    drop(arrival);
     let report = relay(tunnel, ends, &entry.live).await;
     drop(entry);
     epilogue.write(&report);

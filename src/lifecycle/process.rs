@@ -1,7 +1,9 @@
 //! The process among others: its pid file, its rights, its descriptors, and signals to another one.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -15,11 +17,27 @@ pub struct PidFile {
 }
 
 impl PidFile {
-    /// Writes it.
-    pub fn create(path: &Path) -> io::Result<PidFile> {
-        let mut file = File::create(path)?;
-        file.write_all(format!("{}\n", std::process::id()).as_bytes())?;
-        Ok(PidFile { path: path.to_owned(), file })
+    /// Opens it. What is in it stays until it is written.
+    pub fn open(path: &Path) -> io::Result<PidFile> {
+        let file = File::options().write(true).create(true).truncate(false).open(path)?;
+        Ok(PidFile::of(path, file))
+    }
+
+    /// One that is open already.
+    pub fn of(path: &Path, file: File) -> PidFile {
+        PidFile { path: path.to_owned(), file }
+    }
+
+    /// Puts the number of this process there.
+    pub fn write(&self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        // At the beginning: other processes that have the file open move its position.
+        self.file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0)
+    }
+
+    /// Its path, and another descriptor of it.
+    pub fn share(&self) -> io::Result<(PathBuf, OwnedFd)> {
+        Ok((self.path.clone(), self.file.try_clone()?.into()))
     }
 }
 
@@ -54,6 +72,8 @@ pub enum Signal {
     Reload,
     /// SIGUSR1.
     Reopen,
+    /// SIGUSR2.
+    Upgrade,
 }
 
 impl Signal {
@@ -64,6 +84,7 @@ impl Signal {
             "quit" => Signal::Quit,
             "reload" => Signal::Reload,
             "reopen" => Signal::Reopen,
+            "upgrade" => Signal::Upgrade,
             _ => return None,
         })
     }
@@ -77,6 +98,7 @@ pub fn send(pid: i32, signal: Signal) -> io::Result<()> {
         Signal::Quit => System::SIGQUIT,
         Signal::Reload => System::SIGHUP,
         Signal::Reopen => System::SIGUSR1,
+        Signal::Upgrade => System::SIGUSR2,
     };
     nix::sys::signal::kill(Pid::from_raw(pid), signal).map_err(io::Error::from)
 }

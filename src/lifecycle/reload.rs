@@ -62,6 +62,11 @@ impl Fixed {
 }
 
 impl Reload {
+    /// Whether a generation is being built.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.building.is_some()
+    }
+
     /// Begins to build the next generation beside the one in force. One that is under way is finished first, and then
     /// there is one more, however often it was asked for.
     pub(super) fn begin(&mut self, running: &Running) {
@@ -150,7 +155,7 @@ async fn put(built: Built, running: &mut Running) {
         |level, lines: &[String]| lines.iter().for_each(|line| say(&logs, level, format_args!("{line}")));
     say_all(Level::Warn, &built.warnings);
     let bound = built.outcome.and_then(|snapshot| {
-        let fresh = running.sockets.bind(&snapshot);
+        let fresh = running.sockets.bind(&snapshot, &mut Vec::new());
         let fresh = fresh.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         Ok((snapshot, fresh))
     });

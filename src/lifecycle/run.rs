@@ -1,10 +1,11 @@
 //! From a loaded configuration to a serving process, and to its end.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use longwire_conf::model::{Config, Level};
-use longwire_conf::{Diagnostic, Loaded, Severity};
+use longwire_conf::{Diagnostic, Loaded, Severity, Sources};
 use nix::unistd::geteuid;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
@@ -14,11 +15,12 @@ use super::load::{Origin, show};
 use super::process::{PidFile, become_user, check_user, raise_files};
 use super::reload::{Fixed, Reload};
 use super::signals::{Signals, Wish};
+use super::upgrade::{Arriving, Heir, Program, Successor, Upgrade, Verdict};
 use super::{say, shutdown};
 use crate::http::Service;
 use crate::log::Logs;
-use crate::net::Endpoint;
-use crate::server::Sockets;
+use crate::net::{Endpoint, Listener};
+use crate::server::{BindError, Sockets};
 use crate::snapshot::Snapshot;
 use crate::tunnel::Tunnels;
 
@@ -51,11 +53,11 @@ pub type Ready = Box<dyn FnOnce(&[Endpoint], &Arc<Tunnels>) + Send>;
 pub fn check(loaded: Loaded, quiet: bool) -> Outcome {
     let least = if quiet { Severity::Error } else { Severity::Note };
     match prepare(loaded, least) {
-        Some(snapshot) => {
+        Ok(snapshot) => {
             snapshot.logs.flush();
             Outcome::Done
         }
-        None => Outcome::Failed,
+        Err(Unable(_)) => Outcome::Failed,
     }
 }
 
@@ -76,31 +78,42 @@ pub(super) struct Running {
     /// Ends it when true; closed once no connection and no tunnel is left, and nothing here leads to one.
     pub(super) stop: watch::Sender<bool>,
     /// Removed at the end.
-    pub(super) _pid_file: Option<PidFile>,
+    pub(super) pid_file: Option<PidFile>,
+    /// What an upgrade starts.
+    pub(super) program: Program,
+    /// Takes what the process before this one still hands over.
+    pub(super) arriving: Option<Arriving>,
 }
 
-/// Builds the snapshot and shows what was found on the way; `None` when something is in the way.
-fn prepare(loaded: Loaded, least: Severity) -> Option<Snapshot> {
+impl Running {
+    /// Whether all that the process before had is here.
+    pub(super) fn has_arrived(&self) -> bool {
+        self.arriving.as_ref().is_none_or(Arriving::is_over)
+    }
+}
+
+/// Builds the snapshot and shows what was found on the way.
+fn prepare(loaded: Loaded, least: Severity) -> Result<Snapshot, Unable> {
     show(&loaded.diagnostics, &loaded.sources, least);
-    let config = loaded.config?;
+    let Some(config) = loaded.config else { return Err(Unable::of(&loaded.diagnostics, &loaded.sources)) };
     let mut faults: Vec<_> = user_fault(&config).into_iter().collect();
     let logs = match Logs::open(&config) {
         Ok(logs) => logs,
         Err(error) => {
             eprintln!("longwire: [emerg] {error}");
-            return None;
+            return Err(Unable(error.to_string()));
         }
     };
     let mut warnings = Vec::new();
     let built = Snapshot::build(config, logs, None, &mut warnings);
     show(&warnings, &loaded.sources, least);
     match built {
-        Ok(snapshot) if faults.is_empty() => return Some(snapshot),
+        Ok(snapshot) if faults.is_empty() => return Ok(snapshot),
         Ok(_) => {}
         Err(more) => faults.extend(more),
     }
     show(&faults, &loaded.sources, least);
-    None
+    Err(Unable::of(&faults, &loaded.sources))
 }
 
 /// A `user` that is nobody.
@@ -113,7 +126,16 @@ pub(super) fn user_fault(config: &Config) -> Option<Diagnostic> {
 /// Serves until a signal ends it.
 pub fn run(startup: Startup) -> Outcome {
     let Startup { loaded, origin, ready } = startup;
-    let Some(snapshot) = prepare(loaded, Severity::Warning) else { return Outcome::Failed };
+    let successor = Successor::find();
+    let snapshot = match prepare(loaded, Severity::Warning) {
+        Ok(snapshot) => snapshot,
+        Err(Unable(why)) => {
+            if let Some(successor) = successor {
+                successor.refuse(&why);
+            }
+            return Outcome::Failed;
+        }
+    };
     let threads = snapshot.config.main.worker_processes;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = threads {
@@ -128,14 +150,14 @@ pub fn run(startup: Startup) -> Outcome {
     };
     let first = snapshot.logs.clone();
     let (outcome, logs) = runtime.block_on(async move {
-        match begin(Arc::new(snapshot), origin).await {
+        match begin(Start { snapshot: Arc::new(snapshot), origin }, successor).await {
             Ok(running) => {
                 // Its files are open no longer than its configuration is in use.
                 drop(first);
                 ready(&running.sockets.addresses(), &running.service.tunnels);
                 (Outcome::Done, serve(running).await)
             }
-            Err(Unable) => (Outcome::Failed, first),
+            Err(Unable(_)) => (Outcome::Failed, first),
         }
     });
     // What still runs is abandoned: its time was up.
@@ -145,33 +167,60 @@ pub fn run(startup: Startup) -> Outcome {
 }
 
 /// It cannot start, and has said why.
-struct Unable;
+struct Unable(String);
 
-/// Binds, takes its place in the system, and accepts connections.
-async fn begin(snapshot: Arc<Snapshot>, origin: Option<Origin>) -> Result<Running, Unable> {
+impl Unable {
+    /// Because of these errors.
+    fn of(diagnostics: &[Diagnostic], sources: &Sources) -> Unable {
+        let errors = diagnostics.iter().filter(|found| found.severity == Severity::Error);
+        Unable(errors.map(|found| found.line(sources)).collect::<Vec<_>>().join("; "))
+    }
+}
+
+/// What a process begins with.
+struct Start {
+    snapshot: Arc<Snapshot>,
+    origin: Option<Origin>,
+}
+
+/// Begins to serve: by itself, or in the place of the process that has started it.
+async fn begin(start: Start, successor: Option<Successor>) -> Result<Running, Unable> {
+    let Some(successor) = successor else { return settle(start, &mut None).await };
+    let mut heir = match successor.inherit().await {
+        Ok(heir) => Some(heir),
+        Err(error) => return Err(Unable(format!("the process before gave nothing: {error}"))),
+    };
+    let settled = settle(start, &mut heir).await;
+    if let (Err(Unable(why)), Some(heir)) = (&settled, heir) {
+        heir.refuse(why).await;
+    }
+    settled
+}
+
+/// Binds, takes its place in the system, and accepts connections: with an heir, after the process before it has given
+/// the first tunnels away.
+async fn settle(start: Start, heir: &mut Option<Heir>) -> Result<Running, Unable> {
+    let Start { snapshot, origin } = start;
     let logs = snapshot.logs.clone();
     let unable = |message: &dyn std::fmt::Display| {
         eprintln!("longwire: [emerg] {message}");
-        Unable
+        Unable(message.to_string())
     };
     if let Err(error) = raise_files(snapshot.config.main.worker_rlimit_nofile) {
         say(&logs, Level::Alert, format_args!("the limit of open files could not be raised: {error}"));
     }
+    let program = Program::this().map_err(|error| unable(&format!("the program is not known: {error}")))?;
     let mut sockets = Sockets::default();
-    let fresh = sockets.bind(&snapshot).map_err(|errors| {
-        let log = &snapshot.config.main.error_log;
-        let shown = log.is_empty() || log.iter().any(|log| log.path.is_none());
-        for error in errors {
-            say(&logs, Level::Emerg, format_args!("{error}"));
-            // Whoever typed the command looks at the terminal, also where the log is a file.
-            if !shown {
-                unable(&error);
-            }
-        }
-        Unable
-    })?;
-    let pid_file = pid_file(&snapshot.config).map_err(|message| unable(&message))?;
-    give_up_rights(&snapshot.config, &logs).map_err(|message| {
+    let mut inherited = heir.as_mut().map(|heir| std::mem::take(&mut heir.sockets)).unwrap_or_default();
+    let given = inherited.len();
+    let fresh = sockets.bind(&snapshot, &mut inherited).map_err(|errors| cannot_bind(&errors, &snapshot))?;
+    let taken = given - inherited.len();
+    let pid_file = pid_file(&snapshot.config, heir.as_mut()).map_err(|message| unable(&message))?;
+    let write_pid = || pid_file.as_ref().map_or(Ok(()), PidFile::write);
+    if heir.is_none() {
+        write_pid().map_err(|error| unable(&format!("the pid file cannot be written: {error}")))?;
+    }
+    give_up_rights(&snapshot.config, &logs, heir.is_some()).map_err(|message| {
         say(&logs, Level::Emerg, format_args!("{message}"));
         unable(&message)
     })?;
@@ -181,18 +230,60 @@ async fn begin(snapshot: Arc<Snapshot>, origin: Option<Origin>) -> Result<Runnin
         Tunnels::start(threads).map_err(|error| unable(&format!("cannot start the pumps: {error}")))?;
     let (stop, stopped) = watch::channel(false);
     let fixed = Fixed::of(&snapshot.config);
+    let service = Arc::new(Service::new(snapshot.clone(), Arc::new(tunnels), stopped));
+    let mut arriving = None;
+    if let Some(mut heir) = heir.take() {
+        let bound = snapshot.bindings.len() - taken;
+        let count = match heir.take_office(taken, bound, &service, write_pid).await {
+            Ok(count) => count,
+            Err(error) => return Err(unable(&format!("the upgrade has come to nothing: {error}"))),
+        };
+        say(&logs, Level::Notice, format_args!("upgrade: this process serves, tunnels taken over: {count}"));
+        arriving = Some(heir.follow(service.clone()));
+    }
     snapshot.start(None);
-    let service = Arc::new(Service::new(snapshot, Arc::new(tunnels), stopped));
     for address in sockets.turn_to(&service, fresh).await.added {
         say(&logs, Level::Notice, format_args!("listening on {address}"));
     }
-    let parting = Parting::default();
-    Ok(Running { service, sockets, origin, fixed, parting, signals, stop, _pid_file: pid_file })
+    give_up(inherited, &logs);
+    let mut parting = Parting::default();
+    if arriving.is_some() {
+        // Of the tunnels that came, some may be to servers that this configuration wants to be left.
+        parting.begin(service.snapshot.clone(), service.tunnels.clone());
+    }
+    Ok(Running { service, sockets, origin, fixed, parting, signals, stop, pid_file, program, arriving })
+}
+
+/// Sockets of the process before that nobody listens on any more.
+fn give_up(inherited: Vec<(Endpoint, OwnedFd)>, logs: &Logs) {
+    for (endpoint, socket) in inherited {
+        if let Ok(listener) = Listener::inherit(&endpoint, socket) {
+            // With its file, as this is its end.
+            listener.own(true);
+        }
+        say(logs, Level::Notice, format_args!("not listening on {endpoint} any more"));
+    }
+}
+
+/// Says what cannot be bound.
+fn cannot_bind(errors: &[BindError], snapshot: &Snapshot) -> Unable {
+    let log = &snapshot.config.main.error_log;
+    let shown = log.is_empty() || log.iter().any(|log| log.path.is_none());
+    for error in errors {
+        say(&snapshot.logs, Level::Emerg, format_args!("{error}"));
+        // Whoever typed the command looks at the terminal, also where the log is a file.
+        if !shown {
+            eprintln!("longwire: [emerg] {error}");
+        }
+    }
+    Unable(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
 }
 
 /// `user`. Whoever asked for fewer rights must not be served with all of them.
-fn give_up_rights(config: &Config, logs: &Logs) -> Result<(), String> {
+fn give_up_rights(config: &Config, logs: &Logs, is_heir: bool) -> Result<(), String> {
     match &config.main.user {
+        // An upgrade begins with the rights of the process before it.
+        Some(_) if !geteuid().is_root() && is_heir => Ok(()),
         Some(_) if !geteuid().is_root() => {
             say(
                 logs,
@@ -213,18 +304,30 @@ async fn serve(mut running: Running) -> Arc<Logs> {
     let mut sweep = tokio::time::interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut reload = Reload::default();
+    let mut upgrade = Upgrade::default();
     loop {
         tokio::select! {
             wish = running.signals.next() => match wish {
                 Wish::Stop => return shutdown::stop(running).await,
                 Wish::Quit => return shutdown::quit(running).await,
-                Wish::Reload => reload.begin(&running),
-                Wish::Reopen => reopen(&running.service.snapshot.logs),
-                Wish::Upgrade => say(
+                Wish::Reload if upgrade.is_under_way() => say(
                     &running.service.snapshot.logs,
                     Level::Error,
-                    format_args!("upgrade is not there yet: the process goes on as it is"),
+                    format_args!("reload: nothing changes, an upgrade is under way"),
                 ),
+                Wish::Reload => reload.begin(&running),
+                Wish::Reopen => reopen(&running.service.snapshot.logs),
+                Wish::Upgrade if reload.is_under_way() => say(
+                    &running.service.snapshot.logs,
+                    Level::Error,
+                    format_args!("upgrade: nothing changes, a reload is under way"),
+                ),
+                Wish::Upgrade => upgrade.begin(&running),
+            },
+            begun = upgrade.begun() => match begun.hand_over(&mut running).await {
+                Verdict::Stays => {}
+                Verdict::Replaced => return shutdown::leave(running).await,
+                Verdict::Hurried => return shutdown::stop(running).await,
             },
             built = reload.built() => reload.finish(built, &mut running).await,
             () = running.parting.done() => {}
@@ -244,9 +347,13 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn pid_file(config: &Config) -> Result<Option<PidFile>, String> {
+/// Opens the pid file, or takes over that of the process before.
+fn pid_file(config: &Config, heir: Option<&mut Heir>) -> Result<Option<PidFile>, String> {
     let Some(path) = &config.main.pid else { return Ok(None) };
-    PidFile::create(&path.value)
+    if let Some(file) = heir.and_then(|heir| heir.pid_file(&path.value)) {
+        return Ok(Some(PidFile::of(&path.value, file.into())));
+    }
+    PidFile::open(&path.value)
         .map(Some)
         .map_err(|error| format!("the pid file {} cannot be written: {error}", path.value.display()))
 }

@@ -30,10 +30,19 @@ pub(super) async fn stop(running: Running) -> Arc<Logs> {
 /// SIGQUIT: tunnels are told to go over `websocket_drain`; ends when everybody has gone, or when
 /// `worker_shutdown_timeout` is over.
 pub(super) async fn quit(running: Running) -> Arc<Logs> {
+    empty(running, CloseCode::GOING_AWAY, Cause::Shutdown).await
+}
+
+/// Another process has taken over: the same for those who could not go there, who are told to come back.
+pub(super) async fn leave(running: Running) -> Arc<Logs> {
+    empty(running, CloseCode::SERVICE_RESTART, Cause::Drain).await
+}
+
+async fn empty(running: Running, code: CloseCode, cause: Cause) -> Arc<Logs> {
     let snapshot = running.service.snapshot.clone();
     // nginx: 0 is none.
     let cap = snapshot.config.main.worker_shutdown_timeout.filter(|cap| !cap.is_zero());
-    let everybody = drain::everybody(&snapshot, CloseCode::GOING_AWAY, Cause::Shutdown, cap);
+    let everybody = drain::everybody(&snapshot, code, cause, cap);
     drop(snapshot);
     let mut end = End::new(running);
     let count = end.tunnels.drain(everybody).await;
@@ -69,11 +78,11 @@ impl End {
     /// Nobody is let in from here on, and connections end after the request in work.
     fn new(running: Running) -> End {
         // The rest of it goes here, or it would be waited for.
-        let Running { service, signals, stop, _pid_file, .. } = running;
+        let Running { service, signals, stop, pid_file, .. } = running;
         let (tunnels, logs) = (service.tunnels.clone(), service.snapshot.logs.clone());
         say(&logs, Level::Notice, format_args!("shutting down, open tunnels: {}", tunnels.count()));
         stop.send_replace(true);
-        End { tunnels, logs, signals, stop, _pid_file }
+        End { tunnels, logs, signals, stop, _pid_file: pid_file }
     }
 
     /// All tunnels are told now, and have a moment to answer.

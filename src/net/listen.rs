@@ -3,8 +3,10 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -34,8 +36,29 @@ impl fmt::Display for Endpoint {
 pub enum Listener {
     /// TCP.
     Tcp(TcpListener),
-    /// A Unix socket; its file is removed when the listener goes.
-    Unix(UnixListener, PathBuf),
+    /// A Unix socket with its file.
+    Unix(UnixListener, SocketFile),
+}
+
+/// The file of a Unix socket: removed with the listener, unless another process has it.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    is_ours: AtomicBool,
+}
+
+impl SocketFile {
+    fn new(path: &Path, is_ours: bool) -> SocketFile {
+        SocketFile { path: path.to_owned(), is_ours: is_ours.into() }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.is_ours.load(Relaxed) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// Options of a listening socket, in nginx's words.
@@ -83,7 +106,7 @@ pub fn bind(endpoint: &Endpoint, options: Options) -> io::Result<Listener> {
             // nginx's mode: whoever reaches the folder may connect.
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
             socket.listen(backlog)?;
-            UnixListener::from_std(socket.into()).map(|l| Listener::Unix(l, path.clone()))
+            UnixListener::from_std(socket.into()).map(|l| Listener::Unix(l, SocketFile::new(path, true)))
         }
     }
 }
@@ -100,6 +123,35 @@ fn remove_stale(path: &PathBuf) -> io::Result<()> {
 }
 
 impl Listener {
+    /// A socket that another process has bound to this address and listens on. Must be called inside a tokio runtime.
+    ///
+    /// Its file is left alone until [`own`](Self::own).
+    pub fn inherit(endpoint: &Endpoint, socket: OwnedFd) -> io::Result<Listener> {
+        let socket = Socket::from(socket);
+        // Shared with the other process, which has set it already.
+        socket.set_nonblocking(true)?;
+        match endpoint {
+            Endpoint::Tcp(_) => TcpListener::from_std(socket.into()).map(Listener::Tcp),
+            Endpoint::Unix(path) => UnixListener::from_std(socket.into())
+                .map(|listener| Listener::Unix(listener, SocketFile::new(path, false))),
+        }
+    }
+
+    /// From now on the file of a Unix socket goes with this listener, or stays without it.
+    pub fn own(&self, is_ours: bool) {
+        if let Listener::Unix(_, file) = self {
+            file.is_ours.store(is_ours, Relaxed);
+        }
+    }
+
+    /// Another descriptor of the same socket, for another process.
+    pub fn share(&self) -> io::Result<OwnedFd> {
+        match self {
+            Listener::Tcp(tcp) => tcp.as_fd().try_clone_to_owned(),
+            Listener::Unix(unix, _) => unix.as_fd().try_clone_to_owned(),
+        }
+    }
+
     /// Accepts one connection and says where it came from.
     pub async fn accept(&self) -> io::Result<(Stream, Endpoint)> {
         match self {
@@ -126,9 +178,9 @@ impl Listener {
                     }
                 }
             }
-            Listener::Unix(unix, path) => {
+            Listener::Unix(unix, file) => {
                 // Nobody finds it from here on, so that there is an end to those who wait.
-                let _ = std::fs::remove_file(std::mem::take(path));
+                drop(std::mem::replace(file, SocketFile::new(Path::new(""), false)));
                 while let Ok((stream, _)) = accept_now(SockRef::from(&*unix)) {
                     if let Ok(stream) = UnixStream::from_std(stream.into()) {
                         take((Stream::Unix(stream), Endpoint::Unix(PathBuf::new())));
@@ -166,7 +218,7 @@ impl Listener {
     pub fn local(&self) -> io::Result<Endpoint> {
         match self {
             Listener::Tcp(tcp) => tcp.local_addr().map(Endpoint::Tcp),
-            Listener::Unix(_, path) => Ok(Endpoint::Unix(path.clone())),
+            Listener::Unix(_, file) => Ok(Endpoint::Unix(file.path.clone())),
         }
     }
 }
@@ -183,14 +235,6 @@ fn accept_now(socket: SockRef<'_>) -> io::Result<(Socket, SockAddr)> {
                 stream.set_nonblocking(true)?;
                 return Ok((stream, peer));
             }
-        }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Listener::Unix(_, path) = self {
-            let _ = std::fs::remove_file(path);
         }
     }
 }

@@ -155,7 +155,7 @@ mod tests {
 
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-    use super::super::message::{MAX_BODY, Packed};
+    use super::super::message::{Bundle, MAX_BODY};
     use super::*;
 
     fn pair() -> (Channel, Channel) {
@@ -164,7 +164,7 @@ mod tests {
     }
 
     fn batch(len: usize, sockets: u8) -> Message {
-        Message::Batch(vec![Packed { sockets, bytes: Zeroizing::new(vec![7; len]) }])
+        Message::Batch(vec![Bundle { sockets, bytes: Zeroizing::new(vec![7; len]) }])
     }
 
     /// Pipes: the ends that are sent, and those that show which ones they were.

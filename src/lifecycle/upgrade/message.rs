@@ -1,7 +1,8 @@
 //! What two processes say to each other during an upgrade, and how it looks as bytes.
 //!
-//! A message is a head of 8 bytes and a body. Numbers are little-endian, text is UTF-8, `bytes` is a u32 length and as
-//! many bytes. Descriptors travel beside the first byte of the message that they belong to.
+//! A message is a head of 8 bytes and a body, written as in [`crate::saved`]: numbers are little-endian, bytes and
+//! texts stand behind their length (u32), lists behind their count (u32), what may be missing behind a flag.
+//! Descriptors travel beside the first byte of the message that they belong to.
 //!
 //! | head | |
 //! |---|---|
@@ -14,13 +15,13 @@
 //!
 //! | | from | message | body | descriptors |
 //! |---|---|---|---|---|
-//! | 1 | new | Hello | `LWUP`, u8 lowest and u8 highest version of this protocol, u8 lowest and u8 highest format of tunnels that it reads, bytes: its version for people | |
-//! | 2 | new | Refused | bytes: why it will not serve | |
-//! | 3 | old | Sockets | u16 count, then for each: u8 kind (0: TCP, 1: Unix), bytes: address as text or path, as configured | one each |
-//! | 4 | old | State | u8 version of this protocol that is spoken from here on, u32 tunnels that may come, u64 accepted connections, u64 requests, bytes: keys of tickets, u8 whether the pid file comes along, bytes: its path | pid file |
-//! | 5 | new | Ready | u16 listening sockets that it took, u16 that it bound itself | |
-//! | 6 | old | Batch | u16 count, then for each tunnel: u8 sockets, bytes: what it is | of all tunnels, in their order |
-//! | 7 | new | Taken | u16 tunnels that it took, u16 count of others, then for each: u16 place in the batch; bytes: why (of the first) | |
+//! | 1 | new | Hello | `LWUP`, u8 lowest and u8 highest version of this protocol, u8 lowest and u8 highest format of tunnels that it reads, text: its version for people | |
+//! | 2 | new | Refused | text: why it will not serve | |
+//! | 3 | old | Sockets | list of addresses as configured: u8 kind (0: TCP, 1: Unix), bytes: address as text, or path | one each |
+//! | 4 | old | State | u8 version of this protocol that is spoken from here on, u64 accepted connections, u64 requests, bytes: keys of tickets, what may be missing: bytes, path of the pid file | pid file |
+//! | 5 | new | Ready | u32 listening sockets that it took, u32 that it bound itself | |
+//! | 6 | old | Batch | list of tunnels: u8 sockets, bytes: what it is ([`Parcel`](crate::tunnel::Parcel)) | of all tunnels, in their order |
+//! | 7 | new | Taken | u32 tunnels that it holds, list of others: u32 place in the batch; text: why (of the first) | |
 //! | 8 | new | Short | u32 descriptors that came, u32 that were sent: it has reached a limit | |
 //! | 9 | old | Go | u32 tunnels that it holds now, u64 where its numbers of connections begin | |
 //! | 10 | new | Running | u32 tunnels that it drives from now on | |
@@ -33,11 +34,12 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
 use crate::net::Endpoint;
+use crate::saved::{Malformed, Reader, Writer};
 
 /// The version of the protocol that is spoken.
 pub(super) const VERSION: u8 = 1;
@@ -59,8 +61,8 @@ pub(super) enum Message {
     Refused(String),
     Sockets(Vec<Endpoint>),
     State(State),
-    Ready { taken: u16, bound: u16 },
-    Batch(Vec<Packed>),
+    Ready { taken: u32, bound: u32 },
+    Batch(Vec<Bundle>),
     Taken(Taken),
     Short { came: u32, sent: u32 },
     Go { tunnels: u32, serial: u64 },
@@ -84,8 +86,6 @@ pub(super) struct Hello {
 pub(super) struct State {
     /// The version of the protocol that is spoken from here on.
     pub(super) protocol: u8,
-    /// Tunnels that may come.
-    pub(super) tunnels: u32,
     /// Connections accepted, ever.
     pub(super) accepted: u64,
     /// Requests, ever.
@@ -98,7 +98,7 @@ pub(super) struct State {
 
 /// A tunnel on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Packed {
+pub(super) struct Bundle {
     /// How many of the batch's descriptors are its own: of the client, then of the backend, where they are open.
     pub(super) sockets: u8,
     /// What it is. Holds secrets.
@@ -109,9 +109,9 @@ pub(super) struct Packed {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Taken {
     /// How many tunnels the new process holds of it.
-    pub(super) taken: u16,
+    pub(super) taken: u32,
     /// Places of those that it could not read.
-    pub(super) others: Vec<u16>,
+    pub(super) others: Vec<u32>,
     /// Why the first of them could not be read.
     pub(super) reason: String,
 }
@@ -123,12 +123,8 @@ pub(super) enum Fault {
     Unknown(u8),
     /// A body or its descriptors are more than a message may have.
     TooLong,
-    /// The body ends inside of a field.
-    Truncated,
-    /// The body goes on behind the last field.
-    Excess,
-    /// A field has a value that it cannot have; says which.
-    Invalid(&'static str),
+    /// The body is not what such a message has.
+    Malformed(Malformed),
 }
 
 impl fmt::Display for Fault {
@@ -136,14 +132,18 @@ impl fmt::Display for Fault {
         match self {
             Fault::Unknown(kind) => write!(f, "message {kind} is unknown to this version"),
             Fault::TooLong => f.write_str("a message is longer than any may be"),
-            Fault::Truncated => f.write_str("a message ends too early"),
-            Fault::Excess => f.write_str("a message goes on behind its end"),
-            Fault::Invalid(what) => write!(f, "a message has an impossible {what}"),
+            Fault::Malformed(why) => write!(f, "a message is malformed: {why}"),
         }
     }
 }
 
 impl std::error::Error for Fault {}
+
+impl From<Malformed> for Fault {
+    fn from(why: Malformed) -> Fault {
+        Fault::Malformed(why)
+    }
+}
 
 /// The head of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,7 +161,7 @@ impl Head {
         let len = u32::from_le_bytes([a, b, c, d]) as usize;
         let descriptors = u16::from_le_bytes([e, f]).into();
         if zero != 0 {
-            return Err(Fault::Invalid("head"));
+            return Err(Malformed::Invalid("head").into());
         }
         if len > MAX_BODY || descriptors > MAX_DESCRIPTORS {
             return Err(Fault::TooLong);
@@ -190,96 +190,80 @@ impl Message {
 
     /// Head and body, announcing this many descriptors. Wiped when dropped.
     pub(super) fn encode(&self, descriptors: usize) -> Result<Zeroizing<Vec<u8>>, Fault> {
-        // Room for all, so that no part of a secret stays behind in a smaller buffer.
-        let mut w = Writer(Zeroizing::new(Vec::with_capacity(HEAD + self.most())));
-        w.0.extend_from_slice(&[0; HEAD]);
+        let mut w = Writer::with_capacity(HEAD + 256);
+        w.raw(&[0; HEAD]);
         let kind = self.write(&mut w);
-        let len = w.0.len() - HEAD;
+        let mut bytes = w.finish();
+        let len = bytes.len() - HEAD;
         if len > MAX_BODY || descriptors > MAX_DESCRIPTORS {
             return Err(Fault::TooLong);
         }
         let [a, b, c, d] = (len as u32).to_le_bytes();
         let [e, f] = (descriptors as u16).to_le_bytes();
-        w.0[..HEAD].copy_from_slice(&[a, b, c, d, e, f, kind, 0]);
-        Ok(w.0)
-    }
-
-    /// At least as many bytes as the body has, where it holds secrets.
-    fn most(&self) -> usize {
-        match self {
-            Message::Batch(tunnels) => 2 + tunnels.iter().map(|tunnel| 5 + tunnel.bytes.len()).sum::<usize>(),
-            Message::State(state) => {
-                64 + state.tickets.len() + state.pid_file.as_ref().map_or(0, |path| path.as_os_str().len())
-            }
-            _ => 64,
-        }
+        bytes[..HEAD].copy_from_slice(&[a, b, c, d, e, f, kind, 0]);
+        Ok(bytes)
     }
 
     fn write(&self, w: &mut Writer) -> u8 {
         match self {
             Message::Hello(Hello { protocol, tunnels, name }) => {
-                w.put(&MAGIC);
-                w.put(protocol);
-                w.put(tunnels);
+                w.raw(&MAGIC);
+                w.raw(protocol);
+                w.raw(tunnels);
                 w.text(name);
                 1
             }
             Message::Refused(why) => {
-                w.text(why);
+                w.text(cut(why));
                 2
             }
             Message::Sockets(endpoints) => {
-                w.count(endpoints.len());
-                endpoints.iter().for_each(|endpoint| w.endpoint(endpoint));
+                w.list(endpoints.iter(), write_endpoint);
                 3
             }
             Message::State(state) => {
-                w.put(&[state.protocol]);
-                w.put(&state.tunnels.to_le_bytes());
-                w.put(&state.accepted.to_le_bytes());
-                w.put(&state.requests.to_le_bytes());
+                w.u8(state.protocol);
+                w.u64(state.accepted);
+                w.u64(state.requests);
                 w.bytes(&state.tickets);
-                w.put(&[state.pid_file.is_some().into()]);
-                w.path(state.pid_file.as_deref().unwrap_or(Path::new("")));
+                w.option(state.pid_file.as_ref(), |w, path| w.bytes(path.as_os_str().as_bytes()));
                 4
             }
             Message::Ready { taken, bound } => {
-                w.put(&taken.to_le_bytes());
-                w.put(&bound.to_le_bytes());
+                w.u32(*taken);
+                w.u32(*bound);
                 5
             }
             Message::Batch(tunnels) => {
-                w.count(tunnels.len());
-                for tunnel in tunnels {
-                    w.put(&[tunnel.sockets]);
+                w.list(tunnels.iter(), |w, tunnel| {
+                    w.u8(tunnel.sockets);
                     w.bytes(&tunnel.bytes);
-                }
+                });
                 6
             }
             Message::Taken(Taken { taken, others, reason }) => {
-                w.put(&taken.to_le_bytes());
-                w.count(others.len());
-                others.iter().for_each(|place| w.put(&place.to_le_bytes()));
-                w.text(reason);
+                w.u32(*taken);
+                w.list(others.iter(), |w, place| w.u32(*place));
+                w.text(cut(reason));
                 7
             }
             Message::Short { came, sent } => {
-                w.put(&came.to_le_bytes());
-                w.put(&sent.to_le_bytes());
+                w.u32(*came);
+                w.u32(*sent);
                 8
             }
             Message::Go { tunnels, serial } => {
-                w.put(&tunnels.to_le_bytes());
-                w.put(&serial.to_le_bytes());
+                w.u32(*tunnels);
+                w.u64(*serial);
                 9
             }
             Message::Running { tunnels } => {
-                w.put(&tunnels.to_le_bytes());
+                w.u32(*tunnels);
                 10
             }
             Message::Over { accepted, requests } => {
-                w.put(&accepted.to_le_bytes());
-                w.put(&requests.to_le_bytes());
+                w.u64(*accepted);
+                w.u64(*requests);
                 11
             }
         }
@@ -287,138 +271,76 @@ impl Message {
 
     /// A message from its head and body.
     pub(super) fn decode(head: Head, body: &[u8]) -> Result<Message, Fault> {
-        let mut r = Reader(body);
+        let mut r = Reader::new(body);
         let message = match head.kind {
             1 => {
                 if r.array()? != MAGIC {
-                    return Err(Fault::Invalid("greeting"));
+                    return Err(Malformed::Invalid("greeting").into());
                 }
-                Message::Hello(Hello { protocol: r.array()?, tunnels: r.array()?, name: r.text()? })
+                Message::Hello(Hello {
+                    protocol: r.array()?,
+                    tunnels: r.array()?,
+                    name: r.text()?.to_owned(),
+                })
             }
-            2 => Message::Refused(r.text()?),
-            3 => Message::Sockets(r.each(|r| r.endpoint())?),
+            2 => Message::Refused(r.text()?.to_owned()),
+            3 => Message::Sockets(r.list(read_endpoint)?),
             4 => Message::State(State {
                 protocol: r.u8()?,
-                tunnels: r.u32()?,
                 accepted: r.u64()?,
                 requests: r.u64()?,
                 tickets: Zeroizing::new(r.bytes()?.to_vec()),
-                pid_file: match (r.u8()?, r.path()?) {
-                    (0, _) => None,
-                    (1, path) => Some(path),
-                    _ => return Err(Fault::Invalid("flag")),
-                },
+                pid_file: r.option(read_path)?,
             }),
-            5 => Message::Ready { taken: r.u16()?, bound: r.u16()? },
-            6 => Message::Batch(r.each(|r| {
+            5 => Message::Ready { taken: r.u32()?, bound: r.u32()? },
+            6 => Message::Batch(r.list(|r| {
                 let sockets = r.u8()?;
-                Ok(Packed { sockets, bytes: Zeroizing::new(r.bytes()?.to_vec()) })
+                Ok(Bundle { sockets, bytes: Zeroizing::new(r.bytes()?.to_vec()) })
             })?),
-            7 => Message::Taken(Taken { taken: r.u16()?, others: r.each(Reader::u16)?, reason: r.text()? }),
+            7 => Message::Taken(Taken {
+                taken: r.u32()?,
+                others: r.list(Reader::u32)?,
+                reason: r.text()?.to_owned(),
+            }),
             8 => Message::Short { came: r.u32()?, sent: r.u32()? },
             9 => Message::Go { tunnels: r.u32()?, serial: r.u64()? },
             10 => Message::Running { tunnels: r.u32()? },
             11 => Message::Over { accepted: r.u64()?, requests: r.u64()? },
             other => return Err(Fault::Unknown(other)),
         };
-        if r.0.is_empty() { Ok(message) } else { Err(Fault::Excess) }
+        r.end()?;
+        Ok(message)
     }
 }
 
-struct Writer(Zeroizing<Vec<u8>>);
+/// As much of a text as one may have.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_TEXT)]
+}
 
-impl Writer {
-    fn put(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
-    }
-
-    /// More than fit are never sent: a message has fewer descriptors than that.
-    fn count(&mut self, count: usize) {
-        self.put(&(count as u16).to_le_bytes());
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.put(&(bytes.len() as u32).to_le_bytes());
-        self.put(bytes);
-    }
-
-    fn path(&mut self, path: &Path) {
-        self.bytes(path.as_os_str().as_bytes());
-    }
-
-    fn text(&mut self, text: &str) {
-        let end = text.floor_char_boundary(MAX_TEXT);
-        self.bytes(&text.as_bytes()[..end]);
-    }
-
-    fn endpoint(&mut self, endpoint: &Endpoint) {
-        match endpoint {
-            Endpoint::Tcp(address) => {
-                self.put(&[0]);
-                self.text(&address.to_string());
-            }
-            Endpoint::Unix(path) => {
-                self.put(&[1]);
-                self.path(path);
-            }
+fn write_endpoint(w: &mut Writer, endpoint: &Endpoint) {
+    match endpoint {
+        Endpoint::Tcp(address) => {
+            w.u8(0);
+            w.text(&address.to_string());
+        }
+        Endpoint::Unix(path) => {
+            w.u8(1);
+            w.bytes(path.as_os_str().as_bytes());
         }
     }
 }
 
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
-        let (array, rest) = self.0.split_first_chunk::<N>().ok_or(Fault::Truncated)?;
-        self.0 = rest;
-        Ok(*array)
+fn read_endpoint(r: &mut Reader<'_>) -> Result<Endpoint, Malformed> {
+    match r.u8()? {
+        0 => r.text()?.parse().map(Endpoint::Tcp).map_err(|_| Malformed::Invalid("address")),
+        1 => read_path(r).map(Endpoint::Unix),
+        _ => Err(Malformed::Invalid("kind of address")),
     }
+}
 
-    fn u8(&mut self) -> Result<u8, Fault> {
-        self.array().map(|[byte]| byte)
-    }
-
-    fn u16(&mut self) -> Result<u16, Fault> {
-        self.array().map(u16::from_le_bytes)
-    }
-
-    fn u32(&mut self) -> Result<u32, Fault> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64, Fault> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn bytes(&mut self) -> Result<&'a [u8], Fault> {
-        let len = self.u32()? as usize;
-        let (bytes, rest) = self.0.split_at_checked(len).ok_or(Fault::Truncated)?;
-        self.0 = rest;
-        Ok(bytes)
-    }
-
-    fn path(&mut self) -> Result<PathBuf, Fault> {
-        self.bytes().map(|bytes| PathBuf::from(OsStr::from_bytes(bytes)))
-    }
-
-    fn text(&mut self) -> Result<String, Fault> {
-        let text = std::str::from_utf8(self.bytes()?).map_err(|_| Fault::Invalid("text"))?;
-        if text.len() > MAX_TEXT { Err(Fault::TooLong) } else { Ok(text.to_owned()) }
-    }
-
-    fn endpoint(&mut self) -> Result<Endpoint, Fault> {
-        match self.u8()? {
-            0 => self.text()?.parse().map(Endpoint::Tcp).map_err(|_| Fault::Invalid("address")),
-            1 => self.path().map(Endpoint::Unix),
-            _ => Err(Fault::Invalid("kind of address")),
-        }
-    }
-
-    /// A count and as many things. Nothing is set aside for what was only announced.
-    fn each<T>(&mut self, mut one: impl FnMut(&mut Self) -> Result<T, Fault>) -> Result<Vec<T>, Fault> {
-        let count = self.u16()?;
-        (0..count).map(|_| one(self)).collect()
-    }
+fn read_path(r: &mut Reader<'_>) -> Result<PathBuf, Malformed> {
+    r.bytes().map(|bytes| PathBuf::from(OsStr::from_bytes(bytes)))
 }
 
 #[cfg(test)]
@@ -434,13 +356,12 @@ mod tests {
         let unix = Endpoint::Unix(PathBuf::from("/run/a.sock"));
         let state = State {
             protocol: 1,
-            tunnels: 2000,
             accepted: 1 << 40,
             requests: 7,
             tickets: Zeroizing::new(vec![9; 80]),
             pid_file: Some("/run/longwire.pid".into()),
         };
-        let packed = |sockets, byte, len| Packed { sockets, bytes: Zeroizing::new(vec![byte; len]) };
+        let bundle = |sockets, byte, len| Bundle { sockets, bytes: Zeroizing::new(vec![byte; len]) };
         vec![
             Message::Hello(Hello { protocol: [1, 2], tunnels: [3, 4], name: "0.2.0".into() }),
             Message::Refused("longwire.conf:3: unknown directive".into()),
@@ -452,7 +373,7 @@ mod tests {
             Message::State(State { pid_file: None, ..state.clone() }),
             Message::State(state),
             Message::Ready { taken: 2, bound: 1 },
-            Message::Batch(vec![packed(2, 1, 300), packed(0, 2, 0), packed(1, 3, 3_000)]),
+            Message::Batch(vec![bundle(2, 1, 300), bundle(0, 2, 0), bundle(1, 3, 3_000)]),
             Message::Taken(Taken { taken: 98, others: vec![3, 77], reason: "a format of its own".into() }),
             Message::Short { came: 100, sent: 200 },
             Message::Go { tunnels: 2000, serial: 1 << 33 },
@@ -486,10 +407,15 @@ mod tests {
             let bytes = message.encode(0).unwrap();
             let (head, body) = (head(&bytes), &bytes[HEAD..]);
             for end in 0..body.len().min(400) {
-                assert_eq!(Message::decode(head, &body[..end]), Err(Fault::Truncated), "{}", message.name());
+                assert_eq!(
+                    Message::decode(head, &body[..end]),
+                    Err(Malformed::Truncated.into()),
+                    "{}",
+                    message.name()
+                );
             }
             let more = [body, &[0]].concat();
-            assert_eq!(Message::decode(head, &more), Err(Fault::Excess), "{}", message.name());
+            assert_eq!(Message::decode(head, &more), Err(Malformed::Excess.into()), "{}", message.name());
         }
     }
 
@@ -498,16 +424,22 @@ mod tests {
         let decode = |bytes: [u8; HEAD]| Head::decode(bytes);
         assert_eq!(decode([1, 0, 64, 0, 0, 0, 1, 0]), Err(Fault::TooLong));
         assert_eq!(decode([0, 0, 0, 0, 241, 0, 1, 0]), Err(Fault::TooLong));
-        assert_eq!(decode([0, 0, 0, 0, 0, 0, 1, 1]), Err(Fault::Invalid("head")));
+        assert_eq!(decode([0, 0, 0, 0, 0, 0, 1, 1]), Err(Malformed::Invalid("head").into()));
         assert_eq!(Message::decode(head(&[0, 0, 0, 0, 0, 0, 99, 0]), &[]), Err(Fault::Unknown(99)));
-        let huge = Packed { sockets: 2, bytes: Zeroizing::new(vec![0; MAX_BODY]) };
+        let huge = Bundle { sockets: 2, bytes: Zeroizing::new(vec![0; MAX_BODY]) };
         assert_eq!(Message::Batch(vec![huge]).encode(2), Err(Fault::TooLong));
         assert_eq!(Message::Running { tunnels: 1 }.encode(MAX_DESCRIPTORS + 1), Err(Fault::TooLong));
         let refused = head(&[0, 0, 0, 0, 0, 0, 2, 0]);
-        assert_eq!(Message::decode(refused, b"\x01\0\0\0\xff"), Err(Fault::Invalid("text")));
+        assert_eq!(Message::decode(refused, b"\x01\0\0\0\xff"), Err(Malformed::Invalid("text").into()));
         let sockets = head(&[0, 0, 0, 0, 0, 0, 3, 0]);
-        assert_eq!(Message::decode(sockets, b"\x01\0\x00\x01\0\0\0x"), Err(Fault::Invalid("address")));
-        assert_eq!(Message::decode(sockets, b"\x01\0\x02\0\0\0\0"), Err(Fault::Invalid("kind of address")));
+        assert_eq!(
+            Message::decode(sockets, b"\x01\0\0\0\x00\x01\0\0\0x"),
+            Err(Malformed::Invalid("address").into())
+        );
+        assert_eq!(
+            Message::decode(sockets, b"\x01\0\0\0\x02\0\0\0\0"),
+            Err(Malformed::Invalid("kind of address").into())
+        );
     }
 
     #[test]
