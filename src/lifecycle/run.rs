@@ -308,8 +308,15 @@ async fn serve(mut running: Running) -> Arc<Logs> {
     loop {
         tokio::select! {
             wish = running.signals.next() => match wish {
-                Wish::Stop => return shutdown::stop(running).await,
-                Wish::Quit => return shutdown::quit(running).await,
+                Wish::Stop => {
+                    // A process that was started for an upgrade goes first.
+                    drop(upgrade);
+                    return shutdown::stop(running).await;
+                }
+                Wish::Quit => {
+                    drop(upgrade);
+                    return shutdown::quit(running).await;
+                }
                 Wish::Reload if upgrade.is_under_way() => say(
                     &running.service.snapshot.logs,
                     Level::Error,

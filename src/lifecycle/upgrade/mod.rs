@@ -61,7 +61,11 @@
 //! Over go: listening sockets, the pid file, counts, keys of session tickets, and tunnels with all that belongs to them
 //! ([`Parcel`](crate::tunnel::Parcel)). Handshakes that are in work end where they began, and their tunnels follow. What is served as
 //! HTTP ends where it is, idle connections at once, as with a listening socket that was removed. Tunnels in streams of
-//! HTTP/2, those that run as tasks of the runtime, and those that the new version cannot read stay and are drained.
+//! HTTP/2, those that run as tasks of the runtime, and those that the new version cannot read stay and are drained. What
+//! is only known by experience is learned anew: who was found ill, learned sessions, rates of `limit_req`.
+//!
+//! The new process has the rights of the old one, which may be those of `user`: it can then read, open and bind only what
+//! that user may.
 //!
 //! Secrets (keys of TLS, keys of tickets) cross the socket and nothing else: it is half of a pair that nobody else can
 //! open, and is the standard input of the new process. Buffers that held them are wiped.
@@ -80,7 +84,7 @@ use std::time::Duration;
 
 use longwire_conf::model::Level;
 
-use super::run::Running;
+use super::run::{self, Running};
 use super::say;
 use super::signals::Wish;
 use crate::clock;
@@ -212,10 +216,18 @@ async fn follow(mut predecessor: Predecessor, running: &mut Running, logs: &Logs
     let mut count = 0;
     loop {
         // Before the wave: who leaves the doors later is seen in the next round.
-        let last = running.sockets.is_deserted() || clock::now_us() >= end_us || verdict != Verdict::Replaced;
+        let last = running.sockets.is_deserted() || clock::now_us() >= end_us;
         match predecessor.follow(&tunnels).await {
-            Ok(more) => count += more,
-            Err(_) if predecessor.is_gone() => {
+            Ok(more) => {
+                count += more;
+                if verdict == Verdict::Hurried || (last && more == 0) {
+                    break;
+                }
+                if more > 0 {
+                    continue;
+                }
+            }
+            Err(_) if predecessor.has_lost().await => {
                 say(
                     logs,
                     Level::Error,
@@ -231,14 +243,11 @@ async fn follow(mut predecessor: Predecessor, running: &mut Running, logs: &Logs
                 break;
             }
         }
-        if last {
-            break;
-        }
         tokio::select! {
             () = tokio::time::sleep(ROUND) => {}
             wish = running.signals.next() => match wish {
                 Wish::Stop | Wish::Quit => verdict = Verdict::Hurried,
-                Wish::Reopen => logs.reopen().iter().for_each(|error| say(logs, Level::Emerg, format_args!("{error}"))),
+                Wish::Reopen => run::reopen(logs),
                 Wish::Reload | Wish::Upgrade => {
                     say(logs, Level::Error, format_args!("upgrade: another process serves, ask that one"));
                 }

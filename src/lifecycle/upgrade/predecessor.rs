@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::process::Child;
+use std::process::{Child, ExitStatus};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -152,9 +152,9 @@ impl Predecessor {
         (self.staying.len(), &self.reason)
     }
 
-    /// Whether the new process has ended.
-    pub(in crate::lifecycle) fn is_gone(&mut self) -> bool {
-        matches!(self.successor.child.try_wait(), Ok(Some(_)))
+    /// Whether the new process has ended, or does within a moment.
+    pub(in crate::lifecycle) async fn has_lost(&mut self) -> bool {
+        self.successor.fate().await.is_some()
     }
 
     /// The first wave: with it the new process begins to serve. On an error it is killed, and nothing has changed. Must
@@ -343,15 +343,25 @@ impl Started {
     /// Ends it, and says what went wrong and how it ended.
     async fn fail(&mut self, Broken(why): Broken) -> String {
         let process = format!("the new process {}", self.child.id());
-        let end = clock::now_us() + clock::micros(FATE_PATIENCE);
-        while clock::now_us() < end {
+        match self.fate().await {
+            Some(status) => format!("{process}: {why} ({status})"),
+            None => format!("{process}: {why} (killed)"),
+        }
+    }
+
+    /// How it has ended. Its sockets close a moment before that is known.
+    async fn fate(&mut self) -> Option<ExitStatus> {
+        let end_us = clock::now_us() + clock::micros(FATE_PATIENCE);
+        loop {
             if let Ok(Some(status)) = self.child.try_wait() {
                 self.is_ours = false;
-                return format!("{process}: {why} ({status})");
+                return Some(status);
+            }
+            if clock::now_us() >= end_us {
+                return None;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        format!("{process}: {why} (killed)")
     }
 }
 
