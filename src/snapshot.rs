@@ -112,7 +112,13 @@ impl Snapshot {
             Arc::new(group(upstream, unproven, &ledger, &mut resolvers, &mut faults))
         };
         let groups = config.upstreams.iter().enumerate().map(&mut new_group).collect();
-        let offers = config.servers.iter().map(|s| server_offer(s, &mut faults, warnings)).collect();
+        let mut offer = |server| {
+            let keys = carry::ticket_keys(server, &config.servers);
+            let resumption = tls::tickets::keys(keys)
+                .map(|keys| tls::Resumption { keys, previous: carry::offer(server, previous) });
+            server_offer(server, resumption, &mut faults, warnings)
+        };
+        let offers = config.servers.iter().map(&mut offer).collect();
         let mut connectors = HashMap::new();
         for server in &config.servers {
             walk(&server.locations, &mut |location| {
@@ -212,13 +218,7 @@ impl Snapshot {
 
     /// First name of a server as it was written; empty when it has none.
     pub fn server_name(&self, server: usize) -> Cow<'_, str> {
-        match self.config.servers.get(server).and_then(|s| s.names.first()) {
-            Some(ServerName::Exact(name)) => Cow::Borrowed(name),
-            Some(ServerName::Suffix(name)) => Cow::Owned(format!("*{name}")),
-            Some(ServerName::Prefix(name)) => Cow::Owned(format!("{name}*")),
-            Some(ServerName::Regex(regex)) => Cow::Owned(format!("~{}", regex.as_str())),
-            None => Cow::Borrowed(""),
-        }
+        self.config.servers.get(server).and_then(|s| s.names.first()).map_or(Cow::Borrowed(""), as_written)
     }
 
     /// The `upstream` block of a name.
@@ -237,6 +237,15 @@ impl Snapshot {
         message: std::fmt::Arguments<'_>,
     ) {
         self.logs.error(&settings.error_log, level, &Context::request(facts), message);
+    }
+}
+
+fn as_written(name: &ServerName) -> Cow<'_, str> {
+    match name {
+        ServerName::Exact(name) => Cow::Borrowed(name),
+        ServerName::Suffix(name) => Cow::Owned(format!("*{name}")),
+        ServerName::Prefix(name) => Cow::Owned(format!("{name}*")),
+        ServerName::Regex(regex) => Cow::Owned(format!("~{}", regex.as_str())),
     }
 }
 
@@ -483,6 +492,7 @@ fn group(
 /// What a server offers over TLS, with a certificate made in memory where the configuration names none.
 fn server_offer(
     server: &Server,
+    resumption: Result<tls::Resumption<'_>, (Span, String)>,
     faults: &mut Vec<Diagnostic>,
     warnings: &mut Vec<Diagnostic>,
 ) -> Option<Offer> {
@@ -527,7 +537,16 @@ fn server_offer(
             return None;
         }
     };
-    tls::offer(&server.tls, certificates, asking).map_err(|reason| faults.push(general(reason))).ok()
+    let resumption = match resumption {
+        Ok(resumption) => resumption,
+        Err((span, message)) => {
+            faults.push(fault(Severity::Error, span, message, Vec::new()));
+            return None;
+        }
+    };
+    tls::offer(&server.tls, certificates, asking, resumption)
+        .map_err(|reason| faults.push(general(reason)))
+        .ok()
 }
 
 fn dns_names(server: &Server) -> Vec<String> {

@@ -1,14 +1,16 @@
-//! What a configuration takes over from the one before: zones of limits, and which group is which.
+//! What a configuration takes over from the one before: zones of limits, sessions of TLS, and which group is which.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use longwire_conf::model::{Config, ConnZone, ReqZone};
+use longwire_conf::model::{Config, ConnZone, Listen, ReqZone, Server, Spanned};
 use longwire_conf::template::{Part, Template, Variable};
 use longwire_conf::{Diagnostic, Severity};
 
 use super::Snapshot;
 use crate::guard::{RateZone, SlotZone};
+use crate::tls::Offer;
 use crate::upstream::Group;
 
 #[cfg(test)]
@@ -67,6 +69,30 @@ pub(super) fn slot_zones(
         }
     };
     config.conn_zones.iter().map(make).collect()
+}
+
+/// The files of a server's ticket keys. As in nginx, those of the default server of an address hold for all there.
+pub(super) fn ticket_keys<'a>(server: &'a Server, all: &'a [Server]) -> &'a [Spanned<PathBuf>] {
+    let of_default = server.listens.iter().filter(|listen| listen.value.ssl).map(|listen| {
+        let here = |other: &&Listen| other.address == listen.value.address;
+        let listens = |chosen: fn(&Listen) -> bool| {
+            all.iter().find(|s| s.listens.iter().map(|l| &l.value).filter(here).any(chosen))
+        };
+        let default = listens(|listen| listen.default_server).or_else(|| listens(|_| true));
+        default.map_or(&[][..], |default| &default.tls.ticket_keys)
+    });
+    of_default.into_iter().find(|keys| !keys.is_empty()).unwrap_or(&server.tls.ticket_keys)
+}
+
+/// What the same server offered in the configuration before; the same is one of these names at these addresses.
+pub(super) fn offer<'a>(server: &Server, previous: Option<&'a Snapshot>) -> Option<&'a Offer> {
+    let previous = previous?;
+    let who = |server: &Server| -> (Vec<_>, Vec<String>) {
+        let addresses = server.listens.iter().map(|listen| listen.value.address.clone());
+        (addresses.collect(), server.names.iter().map(|name| super::as_written(name).into_owned()).collect())
+    };
+    let at = previous.config.servers.iter().position(|known| who(known) == who(server))?;
+    previous.offers.get(at)?.as_ref()
 }
 
 fn changed(same_key: bool, same_size: bool) -> Option<&'static str> {

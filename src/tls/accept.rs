@@ -13,7 +13,9 @@ use tokio_rustls::{LazyConfigAcceptor, TlsStream};
 
 use super::client::{Asking, Client, Judge};
 use super::secrets::{self, Collector};
+use super::session::Cache;
 use super::tap::Tap;
+use super::tickets::Keys;
 use super::{Conn, Secured, names, session};
 use crate::clock;
 use crate::net::Stream;
@@ -26,6 +28,17 @@ pub struct Offer {
     http2: Arc<ServerConfig>,
     /// How clients' certificates are judged, where they are asked for.
     judge: Option<Arc<Judge>>,
+    /// Sessions that are kept.
+    cache: Option<Cache>,
+}
+
+/// How sessions of a server are resumed, beside what its settings say.
+#[derive(Default)]
+pub struct Resumption<'a> {
+    /// Of tickets.
+    pub keys: Keys,
+    /// The same server in the configuration before: it goes on with its sessions.
+    pub previous: Option<&'a Offer>,
 }
 
 /// What a client told of itself in the handshake.
@@ -46,6 +59,7 @@ pub fn offer(
     tls: &Tls,
     certificates: Vec<Arc<CertifiedKey>>,
     asking: Option<Asking>,
+    resumption: Resumption<'_>,
 ) -> Result<Offer, String> {
     let mut versions = Vec::new();
     if tls.protocols.tls13 {
@@ -54,6 +68,7 @@ pub fn offer(
     if tls.protocols.tls12 {
         versions.push(&rustls::version::TLS12);
     }
+    let rules = asking.as_ref().map(|asking| asking.rules(tls)).unwrap_or_default();
     let (verifier, judge) = match asking {
         Some(Asking { verifier, judge }) => (verifier, Some(judge)),
         None => (WebPkiClientVerifier::no_client_auth(), None),
@@ -67,10 +82,12 @@ pub fn offer(
     config.ignore_client_order = tls.prefer_server_ciphers;
     config.enable_secret_extraction = true;
     config.key_log = Arc::new(Collector);
-    session::resume(&mut config, tls)?;
+    let Resumption { keys, previous } = resumption;
+    let previous = previous.and_then(|offer| offer.cache.as_ref());
+    let cache = session::resume(&mut config, tls, keys, rules, previous);
     let mut http2 = config.clone();
     http2.alpn_protocols.insert(0, b"h2".to_vec());
-    Ok(Offer { config: Arc::new(config), http2: Arc::new(http2), judge })
+    Ok(Offer { config: Arc::new(config), http2: Arc::new(http2), judge, cache })
 }
 
 /// Suites and groups that a server offers, in its order.
@@ -141,7 +158,7 @@ pub async fn handshake(
 
 /// `ssl_reject_handshake on`: no certificate fits, so rustls answers with an alert.
 pub fn rejecting_offer() -> Result<Offer, String> {
-    offer(&Tls::default(), Vec::new(), None)
+    offer(&Tls::default(), Vec::new(), None, Resumption::default())
 }
 
 /// Picks the first certificate that the client's signature schemes allow (RSA beside ECDSA).

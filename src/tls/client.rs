@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use longwire_conf::Span;
 use longwire_conf::model::{Spanned, Tls, VerifyClient};
 use rustls::client::danger::HandshakeSignatureValid;
@@ -20,6 +21,7 @@ use x509_cert::der::{Decode as _, Encode as _, Reader as _, SliceReader};
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
 use x509_cert::{Certificate, Version};
 
+use super::tickets::Rules;
 use super::x509::ClientCertificate;
 
 /// What a client showed of itself.
@@ -205,6 +207,23 @@ pub(super) struct Judge {
 pub struct Asking {
     pub(super) verifier: Arc<dyn ClientCertVerifier>,
     pub(super) judge: Arc<Judge>,
+}
+
+impl Asking {
+    /// What a session must have begun under to be resumed: what is asked for, and whom it is trusted to. The verdict
+    /// itself is found anew for each connection, so revocations do not belong here.
+    pub(super) fn rules(&self, tls: &Tls) -> Rules {
+        let mut all = Context::new(&SHA256);
+        all.update(&[tls.verify_client as u8]);
+        all.update(&(self.judge.depth as u64).to_be_bytes());
+        for one in &self.judge.trusted {
+            all.update(&(one.der.len() as u64).to_be_bytes());
+            all.update(&one.der);
+        }
+        let mut rules = Rules::default();
+        rules.copy_from_slice(all.finish().as_ref());
+        rules
+    }
 }
 
 /// Reads the files that `ssl_verify_client` needs; `None` where it is off. The error has the place of the file.

@@ -16,9 +16,10 @@ mod secrets;
 mod session;
 mod stream;
 mod tap;
+pub mod tickets;
 mod x509;
 
-pub use accept::{Hello, Offer, handshake, offer, rejecting_offer, with_http2};
+pub use accept::{Hello, Offer, Resumption, handshake, offer, rejecting_offer, with_http2};
 pub use certificate::{CertificateError, load, self_signed};
 pub use cipher::cool;
 pub use client::{Asking, Client, Mistrust, asking};

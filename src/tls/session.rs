@@ -4,27 +4,45 @@ use std::sync::Arc;
 
 use longwire_conf::model::Tls;
 use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::{
     NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache, StoresServerSessions,
 };
 
+use super::tickets::{Keys, Rules};
 use crate::clock;
 
-/// Lets sessions of this server be resumed as its settings say.
-pub(super) fn resume(config: &mut ServerConfig, tls: &Tls) -> Result<(), String> {
+/// The sessions that a server keeps.
+#[derive(Debug, Clone)]
+pub(super) struct Cache {
+    inner: Arc<ServerSessionMemoryCache>,
+    most: usize,
+    rules: Rules,
+}
+
+/// Lets sessions of this server be resumed as its settings say, with `keys` for tickets. Gives the sessions that are
+/// kept: those of `previous`, if it is like this.
+pub(super) fn resume(
+    config: &mut ServerConfig,
+    tls: &Tls,
+    keys: Keys,
+    rules: Rules,
+    previous: Option<&Cache>,
+) -> Option<Cache> {
     let seconds = u32::try_from(tls.session_timeout.as_secs()).unwrap_or(u32::MAX);
-    config.session_storage = match tls.session_cache {
-        Some(sessions) => Arc::new(Kept { inner: ServerSessionMemoryCache::new(sessions), seconds }),
+    let cache = tls.session_cache.map(|most| {
+        let same = previous.filter(|previous| previous.most == most && previous.rules == rules);
+        same.cloned().unwrap_or_else(|| Cache { inner: ServerSessionMemoryCache::new(most), most, rules })
+    });
+    config.session_storage = match &cache {
+        Some(Cache { inner, .. }) => Arc::new(Kept { inner: inner.clone(), seconds }),
         None => Arc::new(NoServerSessionStorage {}),
     };
     if tls.session_tickets {
-        let inner = Ticketer::new().map_err(|error| error.to_string())?;
-        config.ticketer = Arc::new(Tickets { inner, seconds });
-    } else if tls.session_cache.is_none() {
+        config.ticketer = Arc::new(Tickets { keys, rules, seconds });
+    } else if cache.is_none() {
         config.send_tls13_tickets = 0;
     }
-    Ok(())
+    cache
 }
 
 /// What is kept, behind the second it was made in.
@@ -46,13 +64,14 @@ fn now() -> u64 {
 /// Tickets that end.
 #[derive(Debug)]
 struct Tickets {
-    inner: Arc<dyn ProducesTickets>,
+    keys: Keys,
+    rules: Rules,
     seconds: u32,
 }
 
 impl ProducesTickets for Tickets {
     fn enabled(&self) -> bool {
-        self.inner.enabled()
+        true
     }
 
     fn lifetime(&self) -> u32 {
@@ -60,11 +79,11 @@ impl ProducesTickets for Tickets {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        self.inner.encrypt(&dated(plain))
+        self.keys.seal(&dated(plain), &self.rules)
     }
 
     fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
-        fresh(self.inner.decrypt(cipher)?, self.seconds)
+        fresh(self.keys.open(cipher, &self.rules)?, self.seconds)
     }
 }
 

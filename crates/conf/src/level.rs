@@ -255,6 +255,7 @@ pub(crate) struct Ssl {
     pub(crate) on: bool,
     pub(crate) certificates: Arc<[Spanned<PathBuf>]>,
     pub(crate) keys: Arc<[Spanned<PathBuf>]>,
+    pub(crate) ticket_keys: Arc<[Spanned<PathBuf>]>,
     pub(crate) protocols: Protocols,
     pub(crate) ciphers: Option<Spanned<String>>,
     pub(crate) prefer_server_ciphers: bool,
@@ -294,6 +295,7 @@ inherited! {
         lists {
             certificates: Spanned<PathBuf> = Vec::new(),
             keys: Spanned<PathBuf> = Vec::new(),
+            ticket_keys: Spanned<PathBuf> = Vec::new(),
         }
         inside {}
     }

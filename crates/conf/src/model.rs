@@ -260,6 +260,8 @@ pub struct Tls {
     pub prefer_server_ciphers: bool,
     /// `ssl_session_tickets` (on).
     pub session_tickets: bool,
+    /// `ssl_session_ticket_key`: the first makes tickets, all are known.
+    pub ticket_keys: Arc<[Spanned<PathBuf>]>,
     /// `ssl_session_timeout` (5 min).
     pub session_timeout: Duration,
     /// `ssl_session_cache`: sessions that are kept here; `None` is off.

@@ -334,6 +334,7 @@ fn tls(b: &mut Builder<'_>, ssl: Ssl) -> Tls {
         crl: ssl.crl,
         prefer_server_ciphers: ssl.prefer_server_ciphers,
         session_tickets: ssl.session_tickets,
+        ticket_keys: ssl.ticket_keys,
         session_timeout: ssl.session_timeout,
         reject_handshake: ssl.reject_handshake,
     }

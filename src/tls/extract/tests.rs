@@ -8,7 +8,7 @@ use longwire_conf::model::{Protocols, ProxySsl, Tls};
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpListener;
 
-use super::super::{Conn, connector, handshake, offer, self_signed};
+use super::super::{Conn, Resumption, connector, handshake, offer, self_signed};
 use super::*;
 use crate::net::{Endpoint, connect};
 
@@ -33,7 +33,7 @@ async fn pair(tls13: bool) -> (Box<Secured>, Box<Secured>) {
     let server = async move {
         let (stream, _) = listener.accept().await.unwrap();
         let tls = Tls { protocols, ..Tls::default() };
-        let offer = offer(&tls, vec![self_signed(&[]).unwrap()], None).unwrap();
+        let offer = offer(&tls, vec![self_signed(&[]).unwrap()], None, Resumption::default()).unwrap();
         handshake(Stream::Tcp(stream), |_| Ok(offer)).await.unwrap()
     };
     match tokio::join!(client, server) {

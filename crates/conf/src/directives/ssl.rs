@@ -76,13 +76,25 @@ pub(super) const TABLE: &[Entry] = &[
         "Whether sessions can be resumed by tickets. With `off` and no `ssl_session_cache` none is resumed.",
         |b, d| b.level.ssl.session_tickets = b.flag(d),
     ),
+    add(
+        "ssl_session_ticket_key",
+        HTTP_SERVER,
+        (1, 1),
+        "FILE",
+        "",
+        "File with a key of tickets: 48 or 80 random bytes, as `openssl rand 80` makes them. Of several the first makes tickets and all are known, so that keys can be changed: put the new one second, reload everywhere, then put it first. They are read anew at each reload. As in nginx, those of the default server of an address hold for all servers there. Without any, the process makes its own, which are changed every six hours and go on through reloads and upgrades. A ticket is good only where the rules for clients' certificates are those under which it was made.",
+        |b, d| {
+            let path = b.conf_path(&d.args[0]);
+            b.level.ssl.ticket_keys.get_or_insert_default().push(path);
+        },
+    ),
     set(
         "ssl_session_timeout",
         HTTP_SERVER,
         (1, 1),
         "TIME",
         "5m",
-        "How long a session can be resumed; by ticket at most for some hours, because their keys are changed every six.",
+        "How long a session can be resumed; by a ticket of the process's own keys at most for some hours, because these are changed every six.",
         |b, d| b.level.ssl.session_timeout = b.seconds(d),
     ),
     set(
@@ -140,7 +152,7 @@ pub(super) const TABLE: &[Entry] = &[
         (1, 2),
         "off | none | [builtin[:SESSIONS]] [shared:NAME:SIZE]",
         "none",
-        "Keeps sessions in memory, so that they can be resumed without tickets. About 4000 fit in 1m. Each server keeps its own, whatever the name.",
+        "Keeps sessions in memory, so that they can be resumed without tickets. About 4000 fit in 1m. Each server keeps its own, whatever the name, also through a reload that leaves its names, addresses, size and rules for clients' certificates as they are.",
         session_cache,
     ),
     set(
@@ -151,11 +163,6 @@ pub(super) const TABLE: &[Entry] = &[
         "",
         "`Ciphersuites` names the suites of TLS 1.3. Other commands are for OpenSSL and are left out with a note.",
         conf_command,
-    ),
-    accepted(
-        "ssl_session_ticket_key",
-        HTTP_SERVER,
-        "keys of tickets are made at random and changed by themselves",
     ),
     accepted("ssl_stapling", HTTP_SERVER, STAPLING),
     accepted("ssl_stapling_verify", HTTP_SERVER, STAPLING),
