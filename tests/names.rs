@@ -64,6 +64,26 @@ fn servers_come_and_go_with_their_name() {
 }
 
 #[test]
+fn what_was_looked_up_serves_on_after_a_reload_though_nobody_can_be_asked() {
+    let dns = Dns::new();
+    let app = Instance::at("a", "127.0.0.1:0".parse().unwrap());
+    dns.set("app.test", 1000, [address("127.0.0.1")]);
+    let resolve = format!("app.test:{} resolve", app.addr.port());
+    let configuration = resolving(&dns, "ipv6=off", &resolve);
+    let longwire = Longwire::start(&configuration);
+    assert_eq!(get(longwire.addr(), "/").1, "a");
+    let asked = dns.questions();
+    longwire.reload(&configuration);
+    assert_eq!((get(longwire.addr(), "/").1.as_str(), dns.questions()), ("a", asked));
+    // Other rules of the resolver, so nothing that it remembers holds; the servers are known all the same.
+    dns.silence(true);
+    longwire.reload(&configuration.replace("ipv6=off", "ipv6=off valid=10s"));
+    assert_eq!(get(longwire.addr(), "/").1, "a");
+    longwire.wait_log(&["app.test in upstream \"app\" could not be resolved (Operation timed out)"]);
+    assert_eq!(get(longwire.addr(), "/").1, "a");
+}
+
+#[test]
 fn services_say_ports_weights_and_who_stands_by() {
     let dns = Dns::new();
     let apps = Instance::several(3);

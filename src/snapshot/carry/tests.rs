@@ -205,6 +205,7 @@ async fn checks_go_on_in_their_own_time_however_often_the_configuration_changes(
     until(|| !group(&now).is_checking()).await;
     for _ in 0..20 {
         now = next(&text, &now);
+        assert!(!group(&now).is_checking(), "what the checks found so far is forgotten");
         tokio::task::yield_now().await;
     }
     assert!(told.is_empty(), "it was asked again at a reload");
