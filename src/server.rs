@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use crate::clock;
 use crate::http::{self, Arrival, Door, Service};
 use crate::log::Context;
-use crate::net::{Announced, Endpoint, Listener, Options, Stream, bind, os_text, read_announced};
+use crate::net::{Announced, Endpoint, Inherited, Listener, Options, Stream, bind, os_text, read_announced};
 use crate::route::facts::{ConnectionFacts, Peer, TlsFacts};
 use crate::snapshot::{Binding, Site, Snapshot};
 use crate::tls::{self, Conn, Hello, Session};
@@ -73,11 +73,7 @@ impl std::fmt::Display for BindError {
 impl Sockets {
     /// Binds what a configuration needs and this has not, or says all that cannot be bound. Nothing that is there
     /// changes. Of the `inherited` sockets, which another process has bound, those that are used are taken out.
-    pub fn bind(
-        &self,
-        snapshot: &Snapshot,
-        inherited: &mut Vec<(Endpoint, OwnedFd)>,
-    ) -> Result<Fresh, Vec<BindError>> {
+    pub fn bind(&self, snapshot: &Snapshot, inherited: &mut Inherited) -> Result<Fresh, Vec<BindError>> {
         let mut fresh = Vec::new();
         let mut faults = Vec::new();
         for binding in &snapshot.bindings {
@@ -90,12 +86,8 @@ impl Sockets {
                 }
                 continue;
             }
-            let found = inherited.iter().position(|(endpoint, _)| *endpoint == binding.endpoint);
-            let bound = match found {
-                Some(at) => Listener::inherit(&binding.endpoint, inherited.remove(at).1),
-                None => bind(&binding.endpoint, binding.options),
-            };
-            let bound = match bound {
+            let bound = inherited.take(&binding.endpoint);
+            let bound = match bound.unwrap_or_else(|| bind(&binding.endpoint, binding.options)) {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                     self.bind_beside(binding, snapshot).unwrap_or(Err(error))
                 }

@@ -6,8 +6,10 @@ mod support;
 use std::net::SocketAddr;
 use std::process::Command;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use support::tls::Identity;
-use support::{Folder, Longwire, check, run};
+use support::{Folder, Longwire, check, run, until};
 
 /// A client that keeps its session in a file, and what answered it. openssl is as real as clients get.
 struct Client {
@@ -89,6 +91,37 @@ fn sessions_are_resumed_after_a_reload_also_with_another_certificate() {
             // For another name there is another session.
             assert_eq!(client.ask(longwire.addr(), "b"), ".", "{version} {settings}");
         }
+    }
+}
+
+#[test]
+fn sessions_are_resumed_after_an_upgrade() {
+    if !has_openssl() {
+        return;
+    }
+    let mut longwire = start(Folder::new(), &server("a", ""));
+    let clients = VERSIONS.map(Client::new);
+    let address = longwire.addr();
+    for client in &clients {
+        assert_eq!(client.ask(address, "a"), ".");
+    }
+    longwire.signal(Signal::SIGUSR2);
+    let line = longwire.wait_log(&["upgrade: process ", " serves"]);
+    let (_, rest) = line.split_once("upgrade: process ").unwrap();
+    let successor = Successor(Pid::from_raw(rest.split_whitespace().next().unwrap().parse().unwrap()));
+    until("the old process ends", || !longwire.runs());
+    for client in &clients {
+        assert_eq!(client.ask(address, "a"), "r", "{}", client.version);
+    }
+    drop(successor);
+}
+
+/// A process that an upgrade has started; it ends with the test.
+struct Successor(Pid);
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGKILL);
     }
 }
 

@@ -7,6 +7,7 @@ mod reload;
 mod run;
 mod shutdown;
 mod signals;
+mod systemd;
 mod upgrade;
 
 use longwire_conf::model::Level;

@@ -11,7 +11,8 @@ use tokio::sync::oneshot;
 use super::load::{Origin, load};
 use super::process::raise_files;
 use super::run::{Running, user_fault};
-use super::say;
+use super::{say, systemd};
+use crate::net::Inherited;
 use crate::snapshot::Snapshot;
 
 /// As much as a program's first thread has, on which the configuration is read at the start.
@@ -94,7 +95,10 @@ impl Reload {
             let _ = done.send(build(&origin, &before));
         });
         match thread {
-            Ok(_) => self.building = Some(building),
+            Ok(_) => {
+                self.building = Some(building);
+                systemd::tell(systemd::State::Reloading, &present.logs);
+            }
             Err(error) => {
                 say(&present.logs, Level::Alert, format_args!("reload: no thread could be started: {error}"))
             }
@@ -114,6 +118,7 @@ impl Reload {
     /// Puts a generation in the place of the one in force, if it was built and its sockets can be bound.
     pub(super) async fn finish(&mut self, built: Built, running: &mut Running) {
         put(built, running).await;
+        systemd::tell(systemd::State::Ready, &running.service.snapshot.logs);
         if std::mem::take(&mut self.again) {
             self.begin(running);
         }
@@ -155,7 +160,7 @@ async fn put(built: Built, running: &mut Running) {
         |level, lines: &[String]| lines.iter().for_each(|line| say(&logs, level, format_args!("{line}")));
     say_all(Level::Warn, &built.warnings);
     let bound = built.outcome.and_then(|snapshot| {
-        let fresh = running.sockets.bind(&snapshot, &mut Vec::new());
+        let fresh = running.sockets.bind(&snapshot, &mut Inherited::default());
         let fresh = fresh.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         Ok((snapshot, fresh))
     });

@@ -1,6 +1,5 @@
 //! From a loaded configuration to a serving process, and to its end.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +15,10 @@ use super::process::{PidFile, become_user, check_user, raise_files};
 use super::reload::{Fixed, Reload};
 use super::signals::{Signals, Wish};
 use super::upgrade::{Arriving, Heir, Program, Successor, Upgrade, Verdict};
-use super::{say, shutdown};
+use super::{say, shutdown, systemd};
 use crate::http::Service;
 use crate::log::Logs;
-use crate::net::{Endpoint, Listener};
+use crate::net::{Endpoint, Inherited};
 use crate::server::{BindError, Sockets};
 use crate::snapshot::Snapshot;
 use crate::tunnel::Tunnels;
@@ -127,6 +126,7 @@ pub(super) fn user_fault(config: &Config) -> Option<Diagnostic> {
 pub fn run(startup: Startup) -> Outcome {
     let Startup { loaded, origin, ready } = startup;
     let successor = Successor::find();
+    let given = systemd::sockets();
     let snapshot = match prepare(loaded, Severity::Warning) {
         Ok(snapshot) => snapshot,
         Err(Unable(why)) => {
@@ -150,7 +150,7 @@ pub fn run(startup: Startup) -> Outcome {
     };
     let first = snapshot.logs.clone();
     let (outcome, logs) = runtime.block_on(async move {
-        match begin(Start { snapshot: Arc::new(snapshot), origin }, successor).await {
+        match begin(Start { snapshot: Arc::new(snapshot), origin, given }, successor).await {
             Ok(running) => {
                 // Its files are open no longer than its configuration is in use.
                 drop(first);
@@ -181,6 +181,7 @@ impl Unable {
 struct Start {
     snapshot: Arc<Snapshot>,
     origin: Option<Origin>,
+    given: Vec<systemd::Given>,
 }
 
 /// Begins to serve: by itself, or in the place of the process that has started it.
@@ -200,7 +201,7 @@ async fn begin(start: Start, successor: Option<Successor>) -> Result<Running, Un
 /// Binds, takes its place in the system, and accepts connections: with an heir, after the process before it has given
 /// the first tunnels away.
 async fn settle(start: Start, heir: &mut Option<Heir>) -> Result<Running, Unable> {
-    let Start { snapshot, origin } = start;
+    let Start { snapshot, origin, given } = start;
     let logs = snapshot.logs.clone();
     let unable = |message: &dyn std::fmt::Display| {
         eprintln!("longwire: [emerg] {message}");
@@ -211,10 +212,15 @@ async fn settle(start: Start, heir: &mut Option<Heir>) -> Result<Running, Unable
     }
     let program = Program::this().map_err(|error| unable(&format!("the program is not known: {error}")))?;
     let mut sockets = Sockets::default();
-    let mut inherited = heir.as_mut().map(|heir| std::mem::take(&mut heir.sockets)).unwrap_or_default();
-    let given = inherited.len();
+    let mut inherited = match heir {
+        Some(heir) => {
+            Inherited { sockets: std::mem::take(&mut heir.sockets), are_lent: systemd::is_activated() }
+        }
+        None => Inherited { sockets: systemd::usable(given, &logs), are_lent: true },
+    };
+    let given = inherited.sockets.len();
     let fresh = sockets.bind(&snapshot, &mut inherited).map_err(|errors| cannot_bind(&errors, &snapshot))?;
-    let taken = given - inherited.len();
+    let taken = given - inherited.sockets.len();
     let pid_file = pid_file(&snapshot.config, heir.as_mut()).map_err(|message| unable(&message))?;
     let write_pid = || pid_file.as_ref().map_or(Ok(()), PidFile::write);
     if heir.is_none() {
@@ -251,17 +257,22 @@ async fn settle(start: Start, heir: &mut Option<Heir>) -> Result<Running, Unable
         // Of the tunnels that came, some may be to servers that this configuration wants to be left.
         parting.begin(service.snapshot.clone(), service.tunnels.clone());
     }
+    systemd::tell(systemd::State::Ready, &logs);
     Ok(Running { service, sockets, origin, fixed, parting, signals, stop, pid_file, program, arriving })
 }
 
-/// Sockets of the process before that nobody listens on any more.
-fn give_up(inherited: Vec<(Endpoint, OwnedFd)>, logs: &Logs) {
-    for (endpoint, socket) in inherited {
-        if let Ok(listener) = Listener::inherit(&endpoint, socket) {
+/// Closes sockets of others that no `listen` wants.
+fn give_up(mut inherited: Inherited, logs: &Logs) {
+    // What systemd has bound clients still reach, and wait there for ever.
+    let level = if inherited.are_lent { Level::Warn } else { Level::Notice };
+    let endpoints: Vec<Endpoint> = inherited.sockets.iter().map(|(endpoint, _)| endpoint.clone()).collect();
+    for endpoint in endpoints {
+        if let Some(Ok(listener)) = inherited.take(&endpoint) {
             // With its file, as this is its end.
             listener.own(true);
         }
-        say(logs, Level::Notice, format_args!("not listening on {endpoint} any more"));
+        let whose = if inherited.are_lent { "systemd has bound it, and " } else { "" };
+        say(logs, level, format_args!("not listening on {endpoint}: {whose}no \"listen\" wants it"));
     }
 }
 
@@ -311,10 +322,12 @@ async fn serve(mut running: Running) -> Arc<Logs> {
                 Wish::Stop => {
                     // A process that was started for an upgrade goes first.
                     drop(upgrade);
+                    systemd::tell(systemd::State::Stopping, &running.service.snapshot.logs);
                     return shutdown::stop(running).await;
                 }
                 Wish::Quit => {
                     drop(upgrade);
+                    systemd::tell(systemd::State::Stopping, &running.service.snapshot.logs);
                     return shutdown::quit(running).await;
                 }
                 Wish::Reload if upgrade.is_under_way() => say(

@@ -45,11 +45,34 @@ pub enum Listener {
 pub struct SocketFile {
     path: PathBuf,
     is_ours: AtomicBool,
+    is_lent: bool,
 }
 
 impl SocketFile {
     fn new(path: &Path, is_ours: bool) -> SocketFile {
-        SocketFile { path: path.to_owned(), is_ours: is_ours.into() }
+        SocketFile { path: path.to_owned(), is_ours: is_ours.into(), is_lent: false }
+    }
+
+    fn inherited(path: &Path, is_lent: bool) -> SocketFile {
+        SocketFile { path: path.to_owned(), is_ours: false.into(), is_lent }
+    }
+}
+
+/// Sockets that another process has bound, each with its address.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    /// The sockets.
+    pub sockets: Vec<(Endpoint, OwnedFd)>,
+    /// Somebody else goes on listening on them, whatever comes of this process: the files of Unix sockets stay.
+    pub are_lent: bool,
+}
+
+impl Inherited {
+    /// Takes out the socket of an address, as one that is listened on. Must be called inside a tokio runtime.
+    pub fn take(&mut self, endpoint: &Endpoint) -> Option<io::Result<Listener>> {
+        let at = self.sockets.iter().position(|(known, _)| known == endpoint)?;
+        let (_, socket) = self.sockets.remove(at);
+        Some(Listener::inherit(endpoint, socket, self.are_lent))
     }
 }
 
@@ -126,21 +149,21 @@ impl Listener {
     /// A socket that another process has bound to this address and listens on. Must be called inside a tokio runtime.
     ///
     /// Its file is left alone until [`own`](Self::own).
-    pub fn inherit(endpoint: &Endpoint, socket: OwnedFd) -> io::Result<Listener> {
+    fn inherit(endpoint: &Endpoint, socket: OwnedFd, is_lent: bool) -> io::Result<Listener> {
         let socket = Socket::from(socket);
         // Shared with the other process, which has set it already.
         socket.set_nonblocking(true)?;
         match endpoint {
             Endpoint::Tcp(_) => TcpListener::from_std(socket.into()).map(Listener::Tcp),
             Endpoint::Unix(path) => UnixListener::from_std(socket.into())
-                .map(|listener| Listener::Unix(listener, SocketFile::new(path, false))),
+                .map(|listener| Listener::Unix(listener, SocketFile::inherited(path, is_lent))),
         }
     }
 
     /// From now on the file of a Unix socket goes with this listener, or stays without it.
     pub fn own(&self, is_ours: bool) {
         if let Listener::Unix(_, file) = self {
-            file.is_ours.store(is_ours, Relaxed);
+            file.is_ours.store(is_ours && !file.is_lent, Relaxed);
         }
     }
 

@@ -4,6 +4,6 @@ mod listen;
 mod proxy_protocol;
 mod stream;
 
-pub use listen::{Endpoint, Listener, Options, bind};
+pub use listen::{Endpoint, Inherited, Listener, Options, bind};
 pub use proxy_protocol::{Announced, Version, announce, read_announced};
 pub use stream::{Stream, connect, os_text};

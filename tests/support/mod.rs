@@ -171,7 +171,13 @@ impl Longwire {
 
     /// Runs any command line of the program that listens on this many addresses.
     pub fn spawn(folder: Folder, mut command: Command, listens: usize) -> Longwire {
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        command.stdout(Stdio::null());
+        Longwire::spawn_as_is(folder, command, listens)
+    }
+
+    /// The same with the standard output that the command has.
+    pub fn spawn_as_is(folder: Folder, mut command: Command, listens: usize) -> Longwire {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Log::default());
         log.follow(child.stderr.take().unwrap());
         let mut longwire = Longwire { child, folder, log, addresses: Vec::new() };

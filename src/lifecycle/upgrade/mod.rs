@@ -85,10 +85,11 @@ use std::time::Duration;
 use longwire_conf::model::Level;
 
 use super::run::{self, Running};
-use super::say;
 use super::signals::Wish;
+use super::{say, systemd};
 use crate::clock;
 use crate::log::Logs;
+use crate::tls;
 use predecessor::{Estate, Predecessor};
 
 pub(super) use program::Program;
@@ -166,7 +167,7 @@ fn estate(running: &Running) -> io::Result<Estate> {
     Ok(Estate {
         sockets: running.sockets.share()?,
         pid_file: running.pid_file.as_ref().map(|file| file.share()).transpose()?,
-        tickets: zeroize::Zeroizing::default(),
+        tickets: tls::tickets::export(),
         counts: running.service.census.counts(),
     })
 }
@@ -196,6 +197,7 @@ impl Begun {
                 "upgrade: process {process} (longwire {version}) serves, tunnels handed over: {count}"
             ),
         );
+        systemd::tell(systemd::State::Successor(process), &logs);
         running.sockets.pause().await;
         follow(predecessor, running, &logs).await
     }

@@ -19,6 +19,7 @@ use crate::http::{self, Service};
 use crate::lifecycle::say;
 use crate::net::Endpoint;
 use crate::server;
+use crate::tls;
 use crate::tunnel::Parcel;
 
 /// A process that was started by the one that it is to replace.
@@ -115,6 +116,10 @@ impl Heir {
         halt(Step::Ready).await;
         let wave = self.wave(service, last).await?;
         service.census.add([self.state.accepted, self.state.requests]);
+        if let Err(why) = tls::tickets::import(&self.state.tickets) {
+            let logs = &service.snapshot.logs;
+            say(logs, Level::Warn, format_args!("upgrade: sessions of TLS will not be resumed: {why}"));
+        }
         wave.ok_or_else(|| io::Error::other("it is over before it began"))
     }
 
