@@ -201,3 +201,6 @@ impl<K: Kernel> Slot<K> {
         self.queued = false;
     }
 }
+
+#[cfg(test)]
+mod tests;
