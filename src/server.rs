@@ -220,11 +220,13 @@ impl Open {
         if wanted.reuseport != before.reuseport {
             unchanged.push(format!("\"reuseport\" of {endpoint} stays as it was until a restart"));
         }
-        let (_, present) = self.door.present();
-        if binding.keeps_terms_of(&present) {
+        let (previous, present) = self.door.present();
+        let judged = !binding.has_tls() || service.snapshot.judges_as(&previous.snapshot);
+        if binding.keeps_terms_of(&present) && judged {
             return self.door.turn_to(service.clone(), binding.clone());
         }
-        // Who came in under other terms (without TLS, or without saying where from) leaves after the request in work.
+        // Who came in under other terms leaves after the request in work: without TLS, without saying where from, or
+        // with a certificate that was judged in another way.
         self.admit(service, binding.clone());
     }
 

@@ -83,6 +83,11 @@ impl Binding {
             .map(|(_, site)| site)
     }
 
+    /// Whether TLS is spoken here, at any address.
+    pub fn has_tls(&self) -> bool {
+        self.sites.iter().any(|(_, site)| site.ssl)
+    }
+
     /// Whether connections that came in by `before`, the same socket, may ask their next request here: how they began
     /// is how they would begin now.
     pub fn keeps_terms_of(&self, before: &Binding) -> bool {
@@ -156,6 +161,23 @@ impl Snapshot {
     pub fn binding(&self, endpoint: &Endpoint) -> Option<&Arc<Binding>> {
         let of = |endpoint: &Endpoint| self.bindings.iter().find(|binding| binding.endpoint == *endpoint);
         of(endpoint).or_else(|| of(&wildcard_of(endpoint)?))
+    }
+
+    /// Whether the certificates of clients mean what they meant before: what was found of one in its handshake holds as
+    /// long as its connection.
+    pub fn judges_as(&self, before: &Snapshot) -> bool {
+        fn asking(snapshot: &Snapshot) -> Vec<(Cow<'_, str>, &Offer)> {
+            let offers = snapshot.offers.iter().enumerate();
+            let asks = |offer: &&Offer| offer.asks();
+            offers
+                .filter_map(|(i, offer)| Some((snapshot.server_name(i), offer.as_ref().filter(asks)?)))
+                .collect()
+        }
+        let (now, then) = (asking(self), asking(before));
+        let same = |((name, offer), (other, previous)): (&(_, &Offer), &(_, &Offer))| {
+            name == other && offer.judges_as(previous)
+        };
+        now.len() == then.len() && now.iter().zip(&then).all(same)
     }
 
     /// TLS towards the backends of a location.

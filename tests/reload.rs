@@ -17,6 +17,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use nix::sys::signal::Signal;
 use support::conn::get;
+use support::tls::Identity;
 use support::{Backend, Conn, Folder, Longwire, WAIT, site, until};
 
 /// A server that answers this text.
@@ -366,4 +367,51 @@ fn log_files_follow_the_configuration() {
     assert_eq!(longwire.folder().read("two.log"), "");
     assert!(longwire.folder().read("two.err").contains("reload done"));
     assert!(!longwire.folder().read("one.err").contains("reload done"));
+}
+
+/// What was found of a client's certificate holds as long as its connection, so the rules must be the same ones.
+#[test]
+fn other_rules_for_certificates_of_clients_end_their_connections() {
+    let folder = Folder::new();
+    let (server, one, two) =
+        (Identity::new(&["example.com"]), Identity::new(&["one"]), Identity::new(&["two"]));
+    server.write(&folder, "server");
+    one.write(&folder, "trusted");
+    let configuration = |text: &str| {
+        format!(
+            "ssl_certificate DIR/server.crt; ssl_certificate_key DIR/server.key;\n\
+             server {{ listen 127.0.0.1:0 ssl; ssl_verify_client optional; ssl_client_certificate DIR/trusted.crt;\n\
+             return 200 {text}; }}"
+        )
+    };
+    let longwire = Longwire::start_in(folder, &configuration("one"), &[]);
+    let mut client = server.connect(longwire.addr(), "example.com").unwrap();
+    assert_eq!(client.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").1, "one");
+    longwire.reload(&configuration("two"));
+    assert_eq!(client.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").1, "two");
+    two.write(longwire.folder(), "trusted");
+    longwire.reload(&configuration("three"));
+    client.expect_end();
+    let mut client = server.connect(longwire.addr(), "example.com").unwrap();
+    assert_eq!(client.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").1, "three");
+}
+
+#[test]
+fn certificates_are_read_anew() {
+    let folder = Folder::new();
+    let (one, two) = (Identity::new(&["example.com"]), Identity::new(&["example.com"]));
+    one.write(&folder, "server");
+    let configuration = "server { listen 127.0.0.1:0 ssl; return 200 x;\n\
+         ssl_certificate DIR/server.crt; ssl_certificate_key DIR/server.key; }";
+    let longwire = Longwire::start_in(folder, configuration, &[]);
+    let mut client = one.connect(longwire.addr(), "example.com").unwrap();
+    longwire.folder().write("server.crt", "half a certificate");
+    let log = longwire.reload(configuration);
+    assert!(log.contains("server.crt") && log.contains("longwire.conf:2"), "{log}");
+    assert!(one.connect(longwire.addr(), "example.com").is_ok());
+    two.write(longwire.folder(), "server");
+    longwire.reload(configuration);
+    assert!(one.connect(longwire.addr(), "example.com").is_err());
+    assert!(two.connect(longwire.addr(), "example.com").is_ok());
+    assert_eq!(client.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").1, "x");
 }

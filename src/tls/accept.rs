@@ -90,6 +90,21 @@ pub fn offer(
     Ok(Offer { config: Arc::new(config), http2: Arc::new(http2), judge, cache })
 }
 
+impl Offer {
+    /// Whether clients are asked for certificates.
+    pub fn asks(&self) -> bool {
+        self.judge.is_some()
+    }
+
+    /// Whether what this finds of clients' certificates is what the other does.
+    pub fn judges_as(&self, other: &Offer) -> bool {
+        match (&self.judge, &other.judge) {
+            (Some(one), Some(other)) => one.is_like(other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
+    }
+}
+
 /// Suites and groups that a server offers, in its order.
 fn provider(tls: &Tls) -> CryptoProvider {
     let mut provider = default_provider();

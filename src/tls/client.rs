@@ -202,6 +202,19 @@ pub(super) struct Judge {
     depth: usize,
 }
 
+impl Judge {
+    /// Whether both come to the same verdict of everybody.
+    pub(super) fn is_like(&self, other: &Judge) -> bool {
+        let trusted = |judge: &Judge| judge.trusted.iter().map(|one| one.der.clone()).collect::<Vec<_>>();
+        let revoked = |judge: &Judge| {
+            let messages =
+                |lists: &Vec<Revoked>| lists.iter().map(|list| list.signed.message.clone()).collect();
+            judge.revoked.as_ref().map(messages) as Option<Vec<_>>
+        };
+        self.depth == other.depth && trusted(self) == trusted(other) && revoked(self) == revoked(other)
+    }
+}
+
 /// A client's certificates are asked for, by these names, and judged so.
 #[derive(Debug)]
 pub struct Asking {
