@@ -5,7 +5,7 @@ mod support;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -98,8 +98,35 @@ fn a_bad_configuration_changes_nothing_and_is_told_as_by_a_test() {
         assert!(log.contains("reload failed"), "{log}");
         assert_eq!(client.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").1, "one");
     }
+    let log = longwire.reload(&format!("include nowhere.conf;\n{}", says("none")));
+    assert!(log.contains("nowhere.conf") && log.contains("longwire.conf:1"), "{log}");
     longwire.reload(&says("two"));
     assert_eq!(client.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").1, "two");
+}
+
+/// A process that gave up its rights reads files with those that it has left, and says so.
+#[test]
+fn what_its_user_may_not_read_is_told() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let folder = Folder::new();
+    let open = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    open(folder.path(), 0o755);
+    Identity::new(&["a"]).write(&folder, "server");
+    open(&folder.path().join("server.key"), 0o600);
+    let whole = "user nobody;\nevents {}\nhttp {\nserver { listen 127.0.0.1:0 ssl; return 200 x;\n\
+         ssl_certificate DIR/server.crt; ssl_certificate_key DIR/server.key; } }";
+    let longwire = Longwire::start_in(folder, whole, &[]);
+    let log = longwire.reload(whole);
+    let told = |line: &str| line.contains("server.key") && line.contains("longwire.conf:5");
+    assert!(log.lines().any(told), "{log}");
+    assert!(log.contains("with the rights of user id ") && log.contains("reload failed"), "{log}");
+    open(&longwire.folder().path().join("server.key"), 0o644);
+    let log = longwire.reload(whole);
+    assert!(log.contains("reload done"), "{log}");
 }
 
 /// Nothing is given up unless everything new can be had.
@@ -218,36 +245,87 @@ fn a_wildcard_takes_over_from_an_address() {
     assert!(asked.end() > 0);
 }
 
-/// Clients that ask one request after the other on fresh connections, and on one that they keep.
+/// Clients that ask one thing after the other, each until it is told to stop.
 struct Storm {
     over: Arc<AtomicBool>,
     clients: Vec<std::thread::JoinHandle<usize>>,
 }
 
 impl Storm {
-    fn on(addr: SocketAddr) -> Storm {
-        let over = Arc::<AtomicBool>::default();
-        let client = |_| {
-            let over = over.clone();
-            std::thread::spawn(move || {
-                let mut asked = 0;
-                while !over.load(Relaxed) {
-                    let (head, _) = get(addr, "/");
-                    assert_eq!(head.status(), 200);
-                    asked += 1;
-                }
-                asked
-            })
-        };
-        let clients = (0..3).map(client).collect();
-        Storm { over, clients }
+    fn new() -> Storm {
+        Storm { over: Arc::default(), clients: Vec::new() }
     }
 
-    /// How many requests were answered: every one that was asked.
+    /// A client: what it does again and again panics where it fails.
+    fn add(&mut self, mut again: impl FnMut() + Send + 'static) {
+        let over = self.over.clone();
+        self.clients.push(std::thread::spawn(move || {
+            let mut done = 0;
+            while !over.load(Relaxed) {
+                again();
+                done += 1;
+            }
+            done
+        }));
+    }
+
+    /// Three that ask on fresh connections.
+    fn on(addr: SocketAddr) -> Storm {
+        let mut storm = Storm::new();
+        (0..3).for_each(|_| storm.add(move || assert_eq!(get(addr, "/").0.status(), 200)));
+        storm
+    }
+
+    /// How often something was done: never in vain.
     fn end(self) -> usize {
         self.over.store(true, Relaxed);
         self.clients.into_iter().map(|client| client.join().unwrap()).sum()
     }
+}
+
+/// Requests on connections that are kept, fresh ones by TLS and without, and handshakes: all at any moment of a reload.
+#[test]
+fn a_storm_loses_nothing() {
+    let folder = Folder::new();
+    let identity = Arc::new(Identity::new(&["example.com"]));
+    identity.write(&folder, "server");
+    let backend = Backend::echo();
+    let configuration = |number: usize| {
+        format!(
+            "ssl_certificate DIR/server.crt; ssl_certificate_key DIR/server.key;\n\
+             upstream app {{ server {backend}; }}\n\
+             server {{ listen 127.0.0.1:0; listen 127.0.0.2:0 ssl; keepalive_requests 1000000;\n\
+             location / {{ proxy_pass http://app; }}\nlocation /number {{ return 200 {number}; }} }}"
+        )
+    };
+    let longwire = Longwire::start_in(folder, &configuration(0), &[]);
+    let (plain, tls) = (longwire.addr_on("127.0.0.1"), longwire.addr_on("127.0.0.2"));
+    let request = "GET /number HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut storm = Storm::new();
+    let (mut kept, mut last) = (Conn::connect(plain), 0);
+    storm.add(move || {
+        let number: usize = kept.ask(request).1.parse().unwrap();
+        assert!(number >= last, "back to an older configuration");
+        last = number;
+    });
+    let mut kept = identity.connect(tls, "example.com").unwrap();
+    storm.add(move || assert_eq!(kept.ask(request).0.status(), 200));
+    let its = identity.clone();
+    storm.add(move || assert_eq!(its.connect(tls, "example.com").unwrap().ask(request).0.status(), 200));
+    for addr in [plain, plain] {
+        storm.add(move || {
+            let mut tunnel = Conn::knock(addr, "");
+            tunnel.expect_tunnel();
+            tunnel.send_text("x");
+            assert_eq!(tunnel.read_frame().text(), "x");
+        });
+    }
+    for number in 1..=50 {
+        let log = longwire.reload(&configuration(number));
+        assert!(log.contains("reload done"), "{log}");
+    }
+    assert!(storm.end() > 50);
+    assert_eq!(get(plain, "/number").1, "50");
 }
 
 /// However often it is done: nobody is refused, no connection ends, no descriptor stays.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use longwire_conf::model::{Config, Level};
 use longwire_conf::{Diagnostic, Severity, Sources};
+use nix::unistd::geteuid;
 use tokio::sync::oneshot;
 
 use super::load::{Origin, load};
@@ -168,6 +169,15 @@ async fn put(built: Built, running: &mut Running) {
         Ok(bound) => bound,
         Err(faults) => {
             say_all(Level::Emerg, &faults);
+            if running.fixed.user.is_some() && !geteuid().is_root() {
+                // Files and ports that it could have at the start need not be open to it any more.
+                let user = geteuid();
+                say(
+                    &logs,
+                    Level::Notice,
+                    format_args!("reload: this process reads and binds with the rights of user id {user}"),
+                );
+            }
             return say(&logs, Level::Error, format_args!("reload failed: the configuration in force stays"));
         }
     };
