@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::Path;
 use std::sync::Arc;
 
 use longwire_conf::model::{
@@ -43,6 +44,7 @@ pub struct Snapshot {
     maps: Maps,
     machine: Machine,
     connectors: HashMap<usize, Connector>,
+    certificates: tls::Loaded,
     resolvers: Resolvers,
     /// What servers have to do, in all configurations.
     pub ledger: Arc<Ledger>,
@@ -117,11 +119,14 @@ impl Snapshot {
             Arc::new(group(upstream, unproven, &ledger, &mut resolvers, &mut faults))
         };
         let groups = config.upstreams.iter().enumerate().map(&mut new_group).collect();
+        let mut certificates = tls::Loaded::default();
+        let mut load =
+            |chain: &Path, key: &Path| certificates.load(chain, key, previous.map(|p| &p.certificates));
         let mut offer = |server| {
             let keys = carry::ticket_keys(server, &config.servers);
             let resumption = tls::tickets::keys(keys)
                 .map(|keys| tls::Resumption { keys, previous: carry::offer(server, previous) });
-            server_offer(server, resumption, &mut faults, warnings)
+            server_offer(server, resumption, &mut load, &mut faults, warnings)
         };
         let offers = config.servers.iter().map(&mut offer).collect();
         let mut connectors = HashMap::new();
@@ -149,6 +154,7 @@ impl Snapshot {
                 maps,
                 machine: machine(),
                 connectors,
+                certificates,
                 resolvers,
                 ledger,
             })
@@ -515,14 +521,19 @@ fn group(
 fn server_offer(
     server: &Server,
     resumption: Result<tls::Resumption<'_>, (Span, String)>,
+    load: &mut impl FnMut(&Path, &Path) -> Result<tls::Found, tls::CertificateError>,
     faults: &mut Vec<Diagnostic>,
     warnings: &mut Vec<Diagnostic>,
 ) -> Option<Offer> {
     let listen: &Spanned<_> = server.listens.iter().find(|listen| listen.value.ssl)?;
     let mut certificates = Vec::new();
     for pair in &server.tls.certificates {
-        match tls::load(&pair.chain.value, &pair.key.value) {
-            Ok(certificate) => certificates.push(certificate),
+        match load(&pair.chain.value, &pair.key.value) {
+            Ok((certificate, warning)) => {
+                certificates.push(certificate);
+                let warning = warning.map(|words| fault(Severity::Warning, pair.key.span, words, Vec::new()));
+                warnings.extend(warning);
+            }
             Err(error) => {
                 let span = if error.in_key { pair.key.span } else { pair.chain.span };
                 faults.push(fault(Severity::Error, span, error.to_string(), Vec::new()));

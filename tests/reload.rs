@@ -104,9 +104,10 @@ fn a_bad_configuration_changes_nothing_and_is_told_as_by_a_test() {
     assert_eq!(client.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").1, "two");
 }
 
-/// A process that gave up its rights reads files with those that it has left, and says so.
+/// A process that gave up its rights reads files with those that it has left. A key that it cannot read again stays in
+/// force, unless it is seen to be another one.
 #[test]
-fn what_its_user_may_not_read_is_told() {
+fn a_key_that_its_user_may_not_read() {
     if !nix::unistd::geteuid().is_root() {
         return;
     }
@@ -115,18 +116,41 @@ fn what_its_user_may_not_read_is_told() {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
     open(folder.path(), 0o755);
-    Identity::new(&["a"]).write(&folder, "server");
-    open(&folder.path().join("server.key"), 0o600);
-    let whole = "user nobody;\nevents {}\nhttp {\nserver { listen 127.0.0.1:0 ssl; return 200 x;\n\
-         ssl_certificate DIR/server.crt; ssl_certificate_key DIR/server.key; } }";
-    let longwire = Longwire::start_in(folder, whole, &[]);
-    let log = longwire.reload(whole);
+    let keys = folder.path().join("keys");
+    std::fs::create_dir(&keys).unwrap();
+    let write = |folder: &Folder| {
+        Identity::new(&["a"]).write(folder, "keys/server");
+        open(&keys.join("server.key"), 0o600);
+    };
+    write(&folder);
+    let whole = |text: &str| {
+        format!(
+            "user nobody;\nevents {{}}\nhttp {{\nserver {{ listen 127.0.0.1:0; listen 127.0.0.2:0 ssl; return 200 {text};\n\
+             ssl_certificate DIR/keys/server.crt; ssl_certificate_key DIR/keys/server.key; }} }}"
+        )
+    };
+    let longwire = Longwire::start_in(folder, &whole("one"), &[]);
+    let addr = longwire.addr_on("127.0.0.1");
+    let log = longwire.reload(&whole("two"));
+    assert!(log.contains("reload done") && !log.contains("[warn]"), "{log}");
+    open(&keys, 0o700);
+    for text in ["three", "four"] {
+        let log = longwire.reload(&whole(text));
+        let told =
+            |line: &str| line.contains("[warn]") && line.contains("server.crt") && line.contains("stays");
+        assert!(log.contains("reload done") && log.lines().any(told), "{log}");
+        assert_eq!(get(addr, "/").1, text);
+    }
+    open(&keys, 0o755);
+    write(longwire.folder());
+    let log = longwire.reload(&whole("five"));
     let told = |line: &str| line.contains("server.key") && line.contains("longwire.conf:5");
     assert!(log.lines().any(told), "{log}");
     assert!(log.contains("with the rights of user id ") && log.contains("reload failed"), "{log}");
-    open(&longwire.folder().path().join("server.key"), 0o644);
-    let log = longwire.reload(whole);
-    assert!(log.contains("reload done"), "{log}");
+    assert_eq!(get(addr, "/").1, "four");
+    open(&keys.join("server.key"), 0o644);
+    assert!(longwire.reload(&whole("six")).contains("reload done"));
+    assert_eq!(get(addr, "/").1, "six");
 }
 
 /// Nothing is given up unless everything new can be had.

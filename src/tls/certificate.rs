@@ -1,6 +1,9 @@
 //! Certificates: read from PEM files, or made in memory where a configuration names none.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +19,8 @@ pub struct CertificateError {
     pub path: PathBuf,
     /// It is the key's file, not the certificate's.
     pub in_key: bool,
+    /// This process has no right to read it.
+    pub denied: bool,
     /// What is wrong with it.
     pub reason: String,
 }
@@ -26,11 +31,74 @@ impl fmt::Display for CertificateError {
     }
 }
 
+/// Certificates that were loaded, by their files.
+#[derive(Default)]
+pub struct Loaded(HashMap<[PathBuf; 2], Known>);
+
+struct Known {
+    certificate: Arc<CertifiedKey>,
+    /// How both files looked, as far as that could be seen.
+    looks: [Option<Look>; 2],
+}
+
+/// What tells a file from another of its name: device, inode, bytes, and when it was changed.
+type Look = (u64, u64, u64, i64, i64);
+
+/// A certificate, and what is to be said about it.
+pub type Found = (Arc<CertifiedKey>, Option<String>);
+
+impl Loaded {
+    /// Loads a chain with its key. A process that gave up its rights may not be able to read them again: then what
+    /// `before` has stays in force, unless the files are seen to have changed.
+    pub fn load(
+        &mut self,
+        chain: &Path,
+        key: &Path,
+        before: Option<&Loaded>,
+    ) -> Result<Found, CertificateError> {
+        let files = [chain.to_owned(), key.to_owned()];
+        // Before they are read: what is changed meanwhile looks changed the next time.
+        let looks = [look(chain), look(key)];
+        let (certificate, warning) = match load(chain, key) {
+            Ok(certificate) => (certificate, None),
+            Err(error) => {
+                let known = before.filter(|_| error.denied).and_then(|before| before.0.get(&files));
+                let Some(Known { certificate, looks: known }) = known else { return Err(error) };
+                let pairs = || looks.iter().zip(known);
+                if pairs().any(|pair| matches!(pair, (Some(now), Some(then)) if now != then)) {
+                    return Err(error);
+                }
+                let seen = pairs().all(|(now, _)| now.is_some());
+                let warning =
+                    format!("{error}: the certificate that was read before stays in force, changed or not");
+                (certificate.clone(), (!seen).then_some(warning))
+            }
+        };
+        let known = before.and_then(|before| before.0.get(&files)).map_or([None; 2], |known| known.looks);
+        let looks = [looks[0].or(known[0]), looks[1].or(known[1])];
+        self.0.insert(files, Known { certificate: certificate.clone(), looks });
+        Ok((certificate, warning))
+    }
+}
+
+fn look(path: &Path) -> Option<Look> {
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
+}
+
 /// Reads a chain (leaf first) and its key, and checks that they belong together.
 pub fn load(chain: &Path, key: &Path) -> Result<Arc<CertifiedKey>, CertificateError> {
-    let fault = |path: &Path, reason| CertificateError { path: path.to_owned(), in_key: false, reason };
-    let text = std::fs::read(chain)
-        .map_err(|error| fault(chain, format!("cannot load the certificate: {error}")))?;
+    let fault = |path: &Path, reason| CertificateError {
+        path: path.to_owned(),
+        in_key: false,
+        denied: false,
+        reason,
+    };
+    let is_denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    let text = std::fs::read(chain).map_err(|error| CertificateError {
+        denied: is_denied(&error),
+        ..fault(chain, format!("cannot load the certificate: {error}"))
+    })?;
     let certificates = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| fault(chain, format!("this is not a PEM certificate: {error}")))?;
@@ -39,8 +107,10 @@ pub fn load(chain: &Path, key: &Path) -> Result<Arc<CertifiedKey>, CertificateEr
     }
     let chain_fault = fault;
     let fault = |path: &Path, reason| CertificateError { in_key: true, ..chain_fault(path, reason) };
-    let text = std::fs::read(key)
-        .map_err(|error| fault(key, format!("cannot load the certificate key: {error}")))?;
+    let text = std::fs::read(key).map_err(|error| CertificateError {
+        denied: is_denied(&error),
+        ..fault(key, format!("cannot load the certificate key: {error}"))
+    })?;
     if text.windows(9).any(|word| word == b"ENCRYPTED") {
         let remedy = "store it without a passphrase: openssl pkey -in OLD -out NEW";
         return Err(fault(key, format!("the key is encrypted: {remedy}")));
@@ -62,7 +132,8 @@ pub fn load(chain: &Path, key: &Path) -> Result<Arc<CertifiedKey>, CertificateEr
 
 /// The chain of a PEM file, for `proxy_ssl_trusted_certificate`.
 pub(super) fn load_roots(path: &Path) -> Result<rustls::RootCertStore, CertificateError> {
-    let fault = |reason: String| CertificateError { path: path.to_owned(), in_key: false, reason };
+    let fault =
+        |reason: String| CertificateError { path: path.to_owned(), in_key: false, denied: false, reason };
     let text = std::fs::read(path).map_err(|error| fault(format!("cannot load: {error}")))?;
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&text) {

@@ -59,7 +59,12 @@ pub fn connector(settings: &ProxySsl) -> Result<Connector, CertificateError> {
     if settings.protocols.tls12 {
         versions.push(&rustls::version::TLS12);
     }
-    let general = |reason: String| CertificateError { path: "proxy_ssl_*".into(), in_key: false, reason };
+    let general = |reason: String| CertificateError {
+        path: "proxy_ssl_*".into(),
+        in_key: false,
+        denied: false,
+        reason,
+    };
     let verifier: Arc<dyn ServerCertVerifier> = match (&settings.trusted, settings.verify) {
         (Some(file), true) => {
             let roots = Arc::new(certificate::load_roots(&file.value)?);

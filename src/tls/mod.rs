@@ -20,7 +20,7 @@ pub mod tickets;
 mod x509;
 
 pub use accept::{Hello, Offer, Resumption, handshake, offer, rejecting_offer, with_http2};
-pub use certificate::{CertificateError, load, self_signed};
+pub use certificate::{CertificateError, Found, Loaded, load, self_signed};
 pub use cipher::cool;
 pub use client::{Asking, Client, Mistrust, asking};
 pub use connect::{Connector, Fingerprint, connector};
