@@ -146,6 +146,8 @@ fn logs_are_reopened_during_a_drain_and_reloads_refused() {
     let mut client = Conn::knock(longwire.addr(), "");
     let (mut server, _) = backend.tunnel();
     client.expect_tunnel();
+    // The 101 is there before the tunnel is counted.
+    longwire.wait_log(&["tunnel opened"]);
     longwire.signal(Signal::SIGQUIT);
     longwire.signal(Signal::SIGQUIT);
     longwire.wait_log(&["told to go", ": 1"]);
