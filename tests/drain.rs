@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use support::conn::get;
 use support::frames::upgrade_request;
 use support::instance::{Instance, handshake, tunnel};
-use support::{Backend, Conn, Longwire, WAIT, between, site, until};
+use support::{Backend, Conn, Head, Longwire, WAIT, between, site, until};
 
 /// Tunnels that wait to be told to go.
 struct Crowd {
@@ -54,7 +54,14 @@ impl Crowd {
 }
 
 fn open(addr: SocketAddr, count: usize) -> Vec<Conn> {
-    (0..count).map(|_| tunnel(addr, "").0).collect()
+    (0..count).map(|_| talking(addr).0).collect()
+}
+
+/// A tunnel that is counted: after the 101 alone it need not be in a pump yet.
+fn talking(addr: SocketAddr) -> (Conn, Head) {
+    let (mut conn, head) = tunnel(addr, "");
+    conn.expect_echo("here");
+    (conn, head)
 }
 
 /// A group with these server lines, and what stands in `http` and in the location.
@@ -189,7 +196,7 @@ fn a_server_that_drains_is_left_evenly_and_gets_nobody_back() {
     let longwire = Longwire::start(&group(&format!("server {a}; server {b};"), "websocket_drain 3s;", ""));
     let (mut at_a, mut at_b) = (Vec::new(), Vec::new());
     for _ in 0..60 {
-        let (conn, head) = tunnel(longwire.addr(), "");
+        let (conn, head) = talking(longwire.addr());
         if head.get("x-instance") == "a" { at_a.push(conn) } else { at_b.push(conn) }
     }
     assert_eq!((at_a.len(), at_b.len()), (30, 30));

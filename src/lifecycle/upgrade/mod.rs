@@ -230,14 +230,12 @@ async fn follow(mut predecessor: Predecessor, running: &mut Running, logs: &Logs
                 }
             }
             Err(_) if predecessor.has_lost().await => {
-                say(
-                    logs,
-                    Level::Error,
-                    format_args!("upgrade: the new process has ended, this one serves again"),
-                );
                 claim(running, logs);
                 let service = running.service.clone();
                 running.sockets.resume(&service);
+                systemd::tell(systemd::State::Successor(std::process::id()), logs);
+                let said = format_args!("upgrade: the new process has ended, this one serves again");
+                say(logs, Level::Error, said);
                 return Verdict::Stays;
             }
             Err(why) => {
