@@ -9,7 +9,7 @@ mod support;
 use std::time::Duration;
 
 use support::traffic::{Plan, Traffic};
-use support::{Folder, Longwire, is_long};
+use support::{Folder, Longwire, is_long, until};
 
 /// A configuration that is another one each time, with something of each kind that a snapshot holds.
 fn generation(number: usize) -> String {
@@ -38,6 +38,9 @@ fn nobody_notices_a_reload() {
     for number in 1..=warm + reloads {
         let said = longwire.reload(&configuration(&traffic, longwire.folder(), number));
         assert!(said.contains("reload done"), "{said}");
+        if is_long() {
+            until("a newcomer was served for each reload", || traffic.greeted() >= number);
+        }
         traffic.assert_well();
         memory.push(longwire.memory_kib());
         if number == warm {
@@ -49,6 +52,8 @@ fn nobody_notices_a_reload() {
     traffic.settle();
     println!("{} reloads in {took:.1?} over {tunnels} tunnels; {}", warm + reloads, traffic.pauses());
 
+    let course: Vec<i64> = memory.iter().step_by(memory.len() / 12).copied().collect();
+    println!("memory in its course, KiB: {course:?}");
     let typical = |samples: &[i64]| {
         let mut samples = samples.to_vec();
         samples.sort_unstable();

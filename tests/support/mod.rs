@@ -15,6 +15,7 @@ pub mod dns;
 pub mod duplex;
 pub mod frames;
 pub mod instance;
+pub mod lineage;
 pub mod tls;
 pub mod traffic;
 

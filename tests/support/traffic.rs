@@ -205,7 +205,7 @@ impl Traffic {
     pub fn open(&mut self, plain: SocketAddr, tls: SocketAddr) {
         self.threads.push(hello::clients(&self.shared, &self.identity, plain, tls));
         let wanted = self.shared.plan.tunnels;
-        let bound = WAIT + Duration::from_millis(20) * wanted as u32;
+        let bound = WAIT + Duration::from_millis(60) * wanted as u32;
         self.wait("all tunnels are open", bound, |shared| shared.opened.load(SeqCst) == wanted);
     }
 

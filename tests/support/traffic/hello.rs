@@ -21,7 +21,7 @@ use super::end::{End, Stream, encode, parse};
 use super::{Leg, Shared, WAIT};
 
 /// How many handshakes of tunnels are under way at once.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 128;
 
 /// Runs what `begin` spawns on a thread of its own until the traffic stops.
 fn thread(shared: &Arc<Shared>, begin: impl FnOnce(Arc<Shared>) + Send + 'static) -> JoinHandle<()> {
