@@ -187,12 +187,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         }
     }
 
-    /// Looks at everything when it is turned next: it may have rested for a while.
-    pub(super) fn rouse(&mut self) {
-        self.unsettled = true;
-        self.due_us = 0;
-    }
-
     /// The end that it has been set a time for.
     pub(super) fn planned(&self) -> Option<Planned> {
         self.tunnel.planned().copied()

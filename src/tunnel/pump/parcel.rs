@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-use super::kernel::{Edge, Epoll, Kernel};
+use super::kernel::{Epoll, Kernel};
 use super::thread::{Slot, Thread};
 use super::{Handle, Message, Pumps};
 pub use crate::tunnel::drive::UnpackError;
@@ -190,13 +190,11 @@ impl<K: Kernel> Thread<K> {
 }
 
 impl<K: Kernel> Slot<K> {
-    /// As if it came to a pump anew: no event is to tell of it, and what events will have told meanwhile is found by trying.
+    /// No event tells of it any more. Whoever registers it again is told what it is ready for.
     fn release(&mut self, kernel: &mut K) {
         for (_, line) in self.drive.streams() {
             kernel.deregister(line.as_raw_fd());
-            line.note(Edge { readable: true, writable: true, ended: false });
         }
-        self.drive.rouse();
         self.armed_us = u64::MAX;
         self.queued = false;
     }

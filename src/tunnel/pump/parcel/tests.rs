@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use bytes::Bytes;
 use fastrand::Rng;
 use longwire_wire::frame::OpCode;
-use longwire_wire::{Options, Pair, Side, Time, Tunnel};
+use longwire_wire::{Cause, CloseCode, Options, Pair, Side, Time, Tunnel};
 
 use super::*;
 use crate::clock;
@@ -15,7 +15,7 @@ use crate::route::facts::Peer;
 use crate::saved::Malformed;
 use crate::tls::{Keys, Opener, Sealer, Secret, Suite};
 use crate::tunnel::speech::frame;
-use crate::tunnel::{About, Ends, Line, Place, Report, Secure, Socket, Tunnels};
+use crate::tunnel::{About, Ends, Line, Place, Report, Secure, Socket, State, Tunnels};
 
 /// How long anything may take that should happen at once.
 const WAIT_US: u64 = 30_000_000;
@@ -313,6 +313,23 @@ async fn what_stays_is_known_before_it_is_asked_for_again() {
     houses.tables[0].resume(stay);
     go.into_iter().for_each(Parcel::given_away);
     assert_eq!((houses.tables[0].park(9, &except).await.len(), houses.tables[0].count()), (0, 3));
+}
+
+/// Who is asked to end before it is parked ends, whether the pump had time for that or not.
+#[tokio::test]
+async fn what_was_asked_before_is_done_before() {
+    let mut rng = Rng::with_seed(5);
+    let houses = Houses::new();
+    let table = &houses.tables[0];
+    for id in 0..200 {
+        let ends = houses.open(id, &mut rng);
+        let close = table.close(id, CloseCode::GOING_AWAY, Cause::Operator);
+        let except = Arc::default();
+        let (row, parcels) = tokio::join!(close, table.park(1, &except));
+        assert!(row.is_some_and(|row| row.state != State::Open) && parcels.len() == 1, "{id}");
+        drop((parcels, ends));
+        houses.ended.recv_timeout(std::time::Duration::from_micros(WAIT_US)).unwrap();
+    }
 }
 
 #[tokio::test]

@@ -39,6 +39,7 @@ impl Tls {
     }
 
     pub(super) fn open(&mut self, bytes: &[u8]) -> Vec<u8> {
+        assert!(!self.ended || bytes.is_empty(), "something follows the end");
         self.received.extend(bytes);
         if whole_record(&self.received).is_none() {
             return Vec::new();
