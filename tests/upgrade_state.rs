@@ -4,16 +4,20 @@
 mod support;
 
 use std::io::Read as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::SupportedProtocolVersion;
+use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind};
 use support::backend::switching;
 use support::duplex::Duplex;
 use support::frames::{CLOSE, KEY, PING, upgrade_request};
 use support::lineage::Lineage;
 use support::tls::Identity;
-use support::{Backend, Conn, Folder, Frame, between, close, site, text, until};
+use support::{Backend, Conn, Folder, Frame, WAIT, between, close, site, text, until};
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
@@ -447,6 +451,44 @@ fn signals_are_for_the_process_that_serves() {
     line.wait_gone(last, Duration::from_secs(10));
     assert!(!line.folder().path().join("longwire.pid").exists(), "the pid file goes with the last process");
     let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(last), Signal::SIGKILL);
+}
+
+/// A session that began before a reload, or in the process before, is resumed after it.
+#[test]
+fn session_tickets_work_across_reload_and_upgrade() {
+    let identity = Identity::new(&["example.com"]);
+    for version in VERSIONS {
+        let folder = Folder::new();
+        identity.write(&folder, "site");
+        let http = "server { listen 127.0.0.1:0 ssl; ssl_certificate DIR/site.crt; ssl_certificate_key DIR/site.key; \
+                    ssl_protocols TLSv1.2 TLSv1.3; location / { return 200 hello; } }\n";
+        let line = Lineage::start(folder, &whole(http), &[]);
+        let config = Arc::new(identity.client_config(&[version]));
+        let addr = line.longwire.addr();
+        assert_eq!(visit(addr, &config), HandshakeKind::Full);
+        assert_eq!(visit(addr, &config), HandshakeKind::Resumed);
+        line.longwire.reload(&whole(&format!("# again\n{http}")));
+        assert_eq!(visit(addr, &config), HandshakeKind::Resumed, "after a reload, {version:?}");
+        let upgraded = line.upgrade();
+        line.wait_gone(upgraded.before, Duration::from_secs(10));
+        assert_eq!(visit(addr, &config), HandshakeKind::Resumed, "after an upgrade, {version:?}");
+    }
+}
+
+/// A request over TLS: how the handshake went.
+fn visit(addr: SocketAddr, config: &Arc<ClientConfig>) -> HandshakeKind {
+    use std::io::Write as _;
+    let name = ServerName::try_from("example.com").unwrap();
+    let tls = ClientConnection::new(config.clone(), name).unwrap();
+    let tcp = std::net::TcpStream::connect(addr).unwrap();
+    tcp.set_read_timeout(Some(WAIT)).unwrap();
+    let mut stream = rustls::StreamOwned::new(tls, tcp);
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    // Tickets of TLS 1.3 come with the answer.
+    stream.read_to_end(&mut answer).unwrap();
+    assert!(answer.ends_with(b"hello"), "{}", String::from_utf8_lossy(&answer));
+    stream.conn.handshake_kind().unwrap()
 }
 
 /// What came over from another process ends as if it had begun here.
