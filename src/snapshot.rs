@@ -45,6 +45,7 @@ pub struct Snapshot {
     machine: Machine,
     connectors: HashMap<usize, Connector>,
     certificates: tls::Loaded,
+    ticket_keys: tls::tickets::Known,
     resolvers: Resolvers,
     /// What servers have to do, in all configurations.
     pub ledger: Arc<Ledger>,
@@ -122,9 +123,11 @@ impl Snapshot {
         let mut certificates = tls::Loaded::default();
         let mut load =
             |chain: &Path, key: &Path| certificates.load(chain, key, previous.map(|p| &p.certificates));
+        let mut ticket_keys = tls::tickets::Known::default();
         let mut offer = |server| {
             let keys = carry::ticket_keys(server, &config.servers);
-            let resumption = tls::tickets::keys(keys)
+            let resumption = ticket_keys
+                .keys(keys, previous.map(|p| &p.ticket_keys))
                 .map(|keys| tls::Resumption { keys, previous: carry::offer(server, previous) });
             server_offer(server, resumption, &mut load, &mut faults, warnings)
         };
@@ -155,6 +158,7 @@ impl Snapshot {
                 machine: machine(),
                 connectors,
                 certificates,
+                ticket_keys,
                 resolvers,
                 ledger,
             })

@@ -123,10 +123,15 @@ fn a_key_that_its_user_may_not_read() {
         open(&keys.join("server.key"), 0o600);
     };
     write(&folder);
+    let ticket = |byte: u8| {
+        std::fs::write(keys.join("ticket"), [byte; 80]).unwrap();
+        open(&keys.join("ticket"), 0o600);
+    };
+    ticket(1);
     let whole = |text: &str| {
         format!(
             "user nobody;\nevents {{}}\nhttp {{\nserver {{ listen 127.0.0.1:0; listen 127.0.0.2:0 ssl; return 200 {text};\n\
-             ssl_certificate DIR/keys/server.crt; ssl_certificate_key DIR/keys/server.key; }} }}"
+             ssl_certificate DIR/keys/server.crt; ssl_certificate_key DIR/keys/server.key;\nssl_session_ticket_key DIR/keys/ticket; }} }}"
         )
     };
     let longwire = Longwire::start_in(folder, &whole("one"), &[]);
@@ -151,6 +156,11 @@ fn a_key_that_its_user_may_not_read() {
     open(&keys.join("server.key"), 0o644);
     assert!(longwire.reload(&whole("six")).contains("reload done"));
     assert_eq!(get(addr, "/").1, "six");
+    // The same for keys of session tickets.
+    ticket(2);
+    let log = longwire.reload(&whole("seven"));
+    let told = |line: &str| line.contains("keys/ticket: cannot load the ticket key") && line.contains(":6");
+    assert!(log.lines().any(told) && log.contains("reload failed"), "{log}");
 }
 
 /// Nothing is given up unless everything new can be had.

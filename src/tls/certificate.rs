@@ -42,7 +42,7 @@ struct Known {
 }
 
 /// What tells a file from another of its name: device, inode, bytes, and when it was changed.
-type Look = (u64, u64, u64, i64, i64);
+pub(super) type Look = (u64, u64, u64, i64, i64);
 
 /// A certificate, and what is to be said about it.
 pub type Found = (Arc<CertifiedKey>, Option<String>);
@@ -81,7 +81,7 @@ impl Loaded {
     }
 }
 
-fn look(path: &Path) -> Option<Look> {
+pub(super) fn look(path: &Path) -> Option<Look> {
     let meta = std::fs::metadata(path).ok()?;
     Some((meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
 }

@@ -5,7 +5,9 @@
 //! over all of it. The HMAC covers the rules for clients' certificates, too, which are not in the ticket: one that was
 //! made under other rules is as good as none.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,6 +20,7 @@ use longwire_conf::Span;
 use longwire_conf::model::Spanned;
 use zeroize::Zeroizing;
 
+use super::certificate::{Look, look};
 use crate::clock::{self, micros};
 
 /// How long a key of the process makes tickets; for as long again it is known.
@@ -42,8 +45,12 @@ pub enum Keys {
     #[default]
     Own,
     /// Those of files: the first makes tickets, all are known.
-    Files(Arc<[Key]>),
+    Files(Vec<Arc<Key>>),
 }
+
+/// Keys that were read, by their files, with how these looked.
+#[derive(Default)]
+pub struct Known(HashMap<PathBuf, (Arc<Key>, Option<Look>)>);
 
 /// One key.
 pub struct Key {
@@ -63,22 +70,46 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// Reads the files of `ssl_session_ticket_key`; without any, the keys are those of the process. The error has the
-/// place of the file.
-pub fn keys(files: &[Spanned<PathBuf>]) -> Result<Keys, (Span, String)> {
-    let read = |file: &Spanned<PathBuf>| {
-        let path = file.value.display();
-        let broken = |reason: String| (file.span, reason);
-        let bytes = std::fs::read(&file.value).map(Zeroizing::new);
-        let bytes = bytes.map_err(|error| broken(format!("{path}: cannot load the ticket key: {error}")))?;
-        Key::new(&bytes).ok_or_else(|| {
-            broken(format!(
-                "\"{path}\" must be {SHORT} or {LONG} bytes: openssl rand {LONG} > FILE makes one"
-            ))
-        })
-    };
-    let keys = files.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    Ok(if keys.is_empty() { Keys::Own } else { Keys::Files(keys.into()) })
+impl Known {
+    /// Reads the files of `ssl_session_ticket_key`; without any, the keys are those of the process. The error has the
+    /// place of the file.
+    ///
+    /// A process that gave up its rights may not be able to read them again: then what `before` has stays in force,
+    /// unless the files are seen to have changed.
+    pub fn keys(
+        &mut self,
+        files: &[Spanned<PathBuf>],
+        before: Option<&Known>,
+    ) -> Result<Keys, (Span, String)> {
+        let mut keys = Vec::new();
+        for file in files {
+            let path = file.value.display();
+            // Before it is read: what is changed meanwhile looks changed the next time.
+            let mut seen = look(&file.value);
+            let key = match std::fs::read(&file.value).map(Zeroizing::new) {
+                Ok(bytes) => Key::new(&bytes).map(Arc::new).ok_or_else(|| {
+                    format!(
+                        "\"{path}\" must be {SHORT} or {LONG} bytes: openssl rand {LONG} > FILE makes one"
+                    )
+                }),
+                Err(error) => {
+                    let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
+                    let known = before.filter(|_| is_denied).and_then(|before| before.0.get(&file.value));
+                    match known.filter(|(_, then)| seen.is_none() || then.is_none() || seen == *then) {
+                        Some((key, then)) => {
+                            seen = seen.or(*then);
+                            Ok(key.clone())
+                        }
+                        None => Err(format!("{path}: cannot load the ticket key: {error}")),
+                    }
+                }
+            };
+            let key = key.map_err(|reason| (file.span, reason))?;
+            self.0.insert(file.value.clone(), (key.clone(), seen));
+            keys.push(key);
+        }
+        Ok(if keys.is_empty() { Keys::Own } else { Keys::Files(keys) })
+    }
 }
 
 impl Keys {
@@ -93,15 +124,15 @@ impl Keys {
     /// What a ticket holds, if one of these keys made it under the same rules.
     pub(super) fn open(&self, ticket: &[u8], rules: &Rules) -> Option<Vec<u8>> {
         match self {
-            Keys::Files(keys) => open(keys.iter(), ticket, rules),
-            Keys::Own => open(own()?.iter().map(|key| &**key), ticket, rules),
+            Keys::Files(keys) => open(keys, ticket, rules),
+            Keys::Own => open(&own()?, ticket, rules),
         }
     }
 }
 
-fn open<'a>(mut keys: impl Iterator<Item = &'a Key>, ticket: &[u8], rules: &Rules) -> Option<Vec<u8>> {
+fn open(keys: &[Arc<Key>], ticket: &[u8], rules: &Rules) -> Option<Vec<u8>> {
     let name = ticket.get(..NAME)?;
-    keys.find(|key| key.name == *name)?.open(ticket, rules)
+    keys.iter().find(|key| key.name == *name)?.open(ticket, rules)
 }
 
 impl Key {
@@ -247,7 +278,7 @@ mod tests {
     }
 
     fn files(keys: Vec<Key>) -> Keys {
-        Keys::Files(keys.into())
+        Keys::Files(keys.into_iter().map(Arc::new).collect())
     }
 
     #[test]
@@ -309,8 +340,8 @@ mod tests {
         assert!(read(&[&bytes[..], &[0; 2 * LONG]].concat(), 0).is_err());
         assert!(read(&[&[VERSION + 1], &bytes[1..]].concat(), 0).err().unwrap().contains("version 2"));
         let taken = read(&bytes, 7).unwrap();
-        let keys = taken.keys.iter().map(|(key, _)| &**key);
-        assert_eq!(open(keys, &ticket, &RULES).as_deref(), Some(&b"session"[..]));
+        let keys: Vec<_> = taken.keys.iter().map(|(key, _)| key.clone()).collect();
+        assert_eq!(open(&keys, &ticket, &RULES).as_deref(), Some(&b"session"[..]));
         assert!(taken.until_us > 7 + micros(TERM) - 60_000_000 && taken.until_us <= 7 + micros(TERM));
         // Here it changes nothing but where they came from.
         import(&bytes).unwrap();
