@@ -15,14 +15,10 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use support::frames::upgrade_request;
-use support::{Longwire, WAIT, site};
+use support::{Longwire, WAIT, is_long, site};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-
-fn is_long() -> bool {
-    std::env::var_os("LONGWIRE_LONG").is_some()
-}
 
 /// What becomes of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
