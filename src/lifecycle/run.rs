@@ -221,6 +221,8 @@ async fn settle(start: Start, heir: &mut Option<Heir>) -> Result<Running, Unable
     let given = inherited.sockets.len();
     let fresh = sockets.bind(&snapshot, &mut inherited).map_err(|errors| cannot_bind(&errors, &snapshot))?;
     let taken = given - inherited.sockets.len();
+    // Before anybody can know where to send one: what is not listened to ends a process.
+    let signals = Signals::new().map_err(|error| unable(&format!("cannot listen to signals: {error}")))?;
     let pid_file = pid_file(&snapshot.config, heir.as_mut()).map_err(|message| unable(&message))?;
     let write_pid = || pid_file.as_ref().map_or(Ok(()), PidFile::write);
     if heir.is_none() {
@@ -230,7 +232,6 @@ async fn settle(start: Start, heir: &mut Option<Heir>) -> Result<Running, Unable
         say(&logs, Level::Emerg, format_args!("{message}"));
         unable(&message)
     })?;
-    let signals = Signals::new().map_err(|error| unable(&format!("cannot listen to signals: {error}")))?;
     let threads = snapshot.config.main.worker_processes.unwrap_or_else(cores);
     let tunnels =
         Tunnels::start(threads).map_err(|error| unable(&format!("cannot start the pumps: {error}")))?;
