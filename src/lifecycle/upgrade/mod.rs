@@ -198,6 +198,13 @@ impl Begun {
             ),
         );
         systemd::tell(systemd::State::Successor(process), &logs);
+        if let Some([lowest, highest]) = predecessor.unreadable() {
+            let ours = crate::tunnel::Parcel::VERSION;
+            let why = format_args!(
+                "upgrade: all tunnels stay: it reads formats {lowest} to {highest} of them, theirs is {ours}"
+            );
+            say(&logs, Level::Warn, why);
+        }
         running.sockets.pause().await;
         follow(predecessor, running, &logs).await
     }

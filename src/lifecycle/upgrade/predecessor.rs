@@ -147,6 +147,12 @@ impl Predecessor {
         &self.hello.name
     }
 
+    /// Formats of tunnels that the new process reads, lowest and highest, if ours is not among them: then none goes.
+    pub(in crate::lifecycle) fn unreadable(&self) -> Option<[u8; 2]> {
+        let [lowest, highest] = self.hello.tunnels;
+        (!(lowest..=highest).contains(&Parcel::VERSION)).then_some(self.hello.tunnels)
+    }
+
     /// How many tunnels have turned out to be unable to go, and why, where the successor said so.
     pub(in crate::lifecycle) fn staying(&self) -> (usize, &str) {
         (self.staying.len(), &self.reason)
@@ -184,7 +190,7 @@ impl Predecessor {
     }
 
     async fn wave(&mut self, tunnels: &Tunnels) -> Result<usize, Broken> {
-        if self.hello.tunnels[1] < Parcel::VERSION || self.hello.tunnels[0] > Parcel::VERSION {
+        if self.unreadable().is_some() {
             return self.go(0).await.map(|()| 0);
         }
         let mut parcels = tunnels.park(WAVE, &self.staying).await;
@@ -456,5 +462,30 @@ mod tests {
         drop(new);
         let Broken(why) = go(&mut old, 1, Duration::from_secs(10)).await.unwrap_err();
         assert_eq!(why, "it ended before it was ready");
+    }
+
+    #[tokio::test]
+    async fn a_successor_that_cannot_read_our_tunnels_is_sent_none() {
+        let ours = Parcel::VERSION;
+        let (_new, socket) = UnixStream::pair().unwrap();
+        let hello = Hello { protocol: [VERSION; 2], tunnels: [ours; 2], name: String::new() };
+        let mut predecessor = Predecessor {
+            successor: Started { child: std::process::Command::new("true").spawn().unwrap(), is_ours: true },
+            channel: Channel::new(socket).unwrap(),
+            patience: Patience::usual(),
+            hello,
+            counted: [0; 2],
+            staying: Arc::default(),
+            reason: String::new(),
+        };
+        for (reads, unreadable) in [
+            ([1, ours], false),
+            ([ours, ours + 1], false),
+            ([ours + 1, ours + 2], true),
+            ([0, ours - 1], true),
+        ] {
+            predecessor.hello.tunnels = reads;
+            assert_eq!(predecessor.unreadable().is_some(), unreadable, "{reads:?}");
+        }
     }
 }
