@@ -3,9 +3,11 @@
 
 mod support;
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
+
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use rustls::SupportedProtocolVersion;
@@ -138,16 +140,26 @@ fn what_an_end_has_not_taken_goes_over() {
     let (line, mut client, mut server) = with_tunnel("websocket_ping off;");
     socket2::SockRef::from(server.tcp()).set_recv_buffer_size(32 * 1024).unwrap();
     let mut sender = client.tcp().try_clone().unwrap();
-    let messages: Vec<String> = (0..300).map(|n| format!("{n} ").repeat(10_000)).collect();
-    let mask = client.mask();
+    let messages: Vec<String> = (0..700).map(|n| format!("{n} ").repeat(10_000)).collect();
+    let (mask, sent) = (client.mask(), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            use std::io::Write as _;
-            messages.iter().for_each(|message| sender.write_all(&text(message).bytes(mask)).unwrap());
+            for message in &messages {
+                sender.write_all(&text(message).bytes(mask)).unwrap();
+                sent.fetch_add(1, SeqCst);
+            }
         });
         for (number, message) in messages.iter().enumerate() {
-            // The backend waits while the process changes: all buffers on the way are full by then.
-            if number % 100 == 20 {
+            if [20, 120].contains(&number) {
+                // All buffers on the way are full when nothing more is taken for a while.
+                let (mut before, mut looks) = (0, 0);
+                until("the client has to wait", || {
+                    let now = sent.load(SeqCst);
+                    looks = if now == before { looks + 1 } else { 0 };
+                    before = now;
+                    looks == 60
+                });
+                assert!(before < messages.len(), "too little to fill all buffers");
                 upgrade(&line, 1);
             }
             assert!(server.read_frame().text() == message, "message {number} differs");
@@ -477,7 +489,6 @@ fn session_tickets_work_across_reload_and_upgrade() {
 
 /// A request over TLS: how the handshake went.
 fn visit(addr: SocketAddr, config: &Arc<ClientConfig>) -> HandshakeKind {
-    use std::io::Write as _;
     let name = ServerName::try_from("example.com").unwrap();
     let tls = ClientConnection::new(config.clone(), name).unwrap();
     let tcp = std::net::TcpStream::connect(addr).unwrap();
