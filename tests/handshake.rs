@@ -402,6 +402,34 @@ fn a_failed_handshake_has_one_line() {
     assert_eq!(longwire.log().matches("handshake failed").count(), 1, "{}", longwire.log());
 }
 
+/// The page that is sent hides nothing of what went wrong before it.
+#[test]
+fn an_error_page_keeps_the_cause() {
+    let dead = support::backend::nobody();
+    let folder = support::Folder::new();
+    std::fs::write(folder.path().join("50x.html"), "sorry").expect("page");
+    let longwire = Longwire::start(&format!(
+        "server {{ listen 127.0.0.1:0; root {}; error_page 500 502 503 504 /50x.html; error_page 403 @no; error_page 405 /none.html;
+            location / {{ proxy_pass http://{dead}; }} location /said {{ return 405; }}
+            location /denied {{ deny all; proxy_pass http://{dead}; }} location @no {{ return 403; }}
+            location = /50x.html {{ internal; }} location = /none.html {{ internal; }} }}",
+        folder.path().display()
+    ));
+    for (path, status, words) in [
+        ("/", 502, ["fault of the backend", "Connection refused) (error_page led to /50x.html)"]),
+        ("/denied", 403, ["fault of the client", "(error_page led to @no)"]),
+        ("/said", 404, ["\"return 405\" in", "(error_page led to /none.html)"]),
+    ] {
+        let mut client = Conn::connect(longwire.addr());
+        client.send(upgrade_request(path, ""));
+        assert_eq!(client.read_head().status(), status, "{path}");
+        longwire.wait_log(&words);
+    }
+    let log = longwire.log();
+    assert_eq!(log.matches("handshake failed").count(), 3, "{log}");
+    assert!(!log.contains("something else is tried") && log.contains("/none.html\" failed (2: "), "{log}");
+}
+
 /// What people do wrong most often is told in words that help.
 #[test]
 fn frequent_mistakes_are_explained() {

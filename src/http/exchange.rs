@@ -93,6 +93,8 @@ struct Fault {
     /// Who has to act: client, backend or configuration.
     of: &'static str,
     reason: String,
+    /// Where `error_page` led after it.
+    page: Option<String>,
     /// How severe that is.
     level: Level,
 }
@@ -357,7 +359,7 @@ impl Exchange {
 
     /// The same, as severe as it is here.
     pub(super) fn refused(&self, of: &'static str, level: Level, message: std::fmt::Arguments<'_>) {
-        match self.handshake {
+        match self.handshake && !self.is_explained(of) {
             true => self.note(of, level, message),
             false => self.log(level, message),
         }
@@ -365,13 +367,29 @@ impl Exchange {
 
     /// Notes why there will be no WebSocket, if one was asked for.
     pub(super) fn blame(&self, of: &'static str, reason: std::fmt::Arguments<'_>) {
-        self.note(of, Level::Error, reason);
+        if !self.is_explained(of) {
+            self.note(of, Level::Error, reason);
+        }
+    }
+
+    /// Keeps what was noted as the cause while an error page is looked for.
+    pub(super) fn keep_cause(&self, page: &str) {
+        if let Some(fault) = self.lock_fault().as_mut() {
+            fault.page = Some(page.to_owned());
+        }
+    }
+
+    /// Whether the cause is known and what is said now is of its error page only. Another backend that is asked for
+    /// the WebSocket speaks for itself.
+    pub(super) fn is_explained(&self, of: &'static str) -> bool {
+        let is_page = self.lock_fault().as_ref().is_some_and(|fault| fault.page.is_some());
+        is_page && !(of == "backend" && self.websocket)
     }
 
     fn note(&self, of: &'static str, level: Level, reason: std::fmt::Arguments<'_>) {
         if self.handshake {
             self.overcome();
-            *self.lock_fault() = Some(Fault { of, reason: reason.to_string(), level });
+            *self.lock_fault() = Some(Fault { of, reason: reason.to_string(), page: None, level });
         }
     }
 
@@ -384,8 +402,9 @@ impl Exchange {
 
     /// There is no WebSocket: says why, and whose fault that is.
     fn tell_fault(&self) {
-        if let Some(Fault { of, reason, level }) = self.lock_fault().take() {
-            self.log(level, format_args!("WebSocket handshake failed, fault of the {of}: {reason}"));
+        if let Some(Fault { of, reason, page, level }) = self.lock_fault().take() {
+            let page = page.map(|page| format!(" (error_page led to {page})")).unwrap_or_default();
+            self.log(level, format_args!("WebSocket handshake failed, fault of the {of}: {reason}{page}"));
         }
     }
 

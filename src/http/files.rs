@@ -167,7 +167,7 @@ pub(super) async fn serve(x: &mut Exchange) -> Step {
 
 /// No file is sent: says so, in the one line of a handshake or in one of its own.
 fn refuse(x: &mut Exchange, level: Level, status: u16, message: &str) -> Step {
-    if x.handshake {
+    if x.handshake && !x.is_explained("configuration") {
         let uri = &x.facts.uri;
         x.blame("configuration", format_args!("no location with a proxy_pass matches \"{uri}\": {message}"));
     } else if (status != 404 || x.settings.log_not_found) && level != Level::Info {

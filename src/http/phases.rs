@@ -112,10 +112,12 @@ impl Exchange {
             Some(ErrorStep::Redirect { status, location }) => Err((status, Some(location))),
             Some(ErrorStep::Named { name, status }) => {
                 self.facts.outcome.forced = status;
+                self.keep_cause(&name);
                 Ok(Jump::Named(name))
             }
             Some(ErrorStep::Internal { uri, args, status }) => {
                 self.facts.outcome.forced = status;
+                self.keep_cause(&uri);
                 // A page is asked for with GET, and nothing else of the request goes there.
                 self.websocket = false;
                 if self.method != "HEAD" {
