@@ -402,6 +402,37 @@ fn a_failed_handshake_has_one_line() {
     assert_eq!(longwire.log().matches("handshake failed").count(), 1, "{}", longwire.log());
 }
 
+/// Who is not let in by the application is no reason to wake anybody.
+#[test]
+fn a_refusal_by_the_backend_is_no_fault() {
+    for (status, words) in [
+        (
+            "401 Unauthorized",
+            ["[warn]", "handshake failed, refused by the backend: it answered 401 instead of 101"],
+        ),
+        (
+            "403 Forbidden",
+            ["[warn]", "handshake failed, refused by the backend: it answered 403 instead of 101"],
+        ),
+        (
+            "400 Bad Request",
+            ["[error]", "handshake failed, fault of the backend: it answered 400 instead of 101"],
+        ),
+    ] {
+        let backend = Backend::new();
+        let longwire = Longwire::start(&format!(
+            "server {{ listen 127.0.0.1:0; location / {{ proxy_pass http://{}; }} }}",
+            backend.addr()
+        ));
+        let mut client = Conn::knock(longwire.addr(), "");
+        let mut asked = backend.accept();
+        asked.read_head();
+        asked.send(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n"));
+        client.read_head();
+        longwire.wait_log(&words);
+    }
+}
+
 /// The page that is sent hides nothing of what went wrong before it.
 #[test]
 fn an_error_page_keeps_the_cause() {
@@ -416,7 +447,7 @@ fn an_error_page_keeps_the_cause() {
         folder.path().display()
     ));
     for (path, status, words) in [
-        ("/", 502, ["fault of the backend", "Connection refused) (error_page led to /50x.html)"]),
+        ("/", 502, ["fault of the backend", "while connecting to upstream (error_page led to /50x.html)"]),
         ("/denied", 403, ["fault of the client", "(error_page led to @no)"]),
         ("/said", 404, ["\"return 405\" in", "(error_page led to /none.html)"]),
     ] {

@@ -90,8 +90,8 @@ pub(super) struct Exchange {
 
 /// Why there is no WebSocket.
 struct Fault {
-    /// Who has to act: client, backend or configuration.
-    of: &'static str,
+    /// Who has to act: client, backend or configuration; `None` where the backend refused the client, as it should.
+    of: Option<&'static str>,
     reason: String,
     /// Where `error_page` led after it.
     page: Option<String>,
@@ -360,7 +360,7 @@ impl Exchange {
     /// The same, as severe as it is here.
     pub(super) fn refused(&self, of: &'static str, level: Level, message: std::fmt::Arguments<'_>) {
         match self.handshake && !self.is_explained(of) {
-            true => self.note(of, level, message),
+            true => self.note(Some(of), level, message),
             false => self.log(level, message),
         }
     }
@@ -368,7 +368,14 @@ impl Exchange {
     /// Notes why there will be no WebSocket, if one was asked for.
     pub(super) fn blame(&self, of: &'static str, reason: std::fmt::Arguments<'_>) {
         if !self.is_explained(of) {
-            self.note(of, Level::Error, reason);
+            self.note(Some(of), Level::Error, reason);
+        }
+    }
+
+    /// Notes that the backend refused this client, which is nobody's fault but the client's to mend.
+    pub(super) fn declined(&self, reason: std::fmt::Arguments<'_>) {
+        if !self.is_explained("backend") {
+            self.note(None, Level::Warn, reason);
         }
     }
 
@@ -386,7 +393,7 @@ impl Exchange {
         is_page && !(of == "backend" && self.websocket)
     }
 
-    fn note(&self, of: &'static str, level: Level, reason: std::fmt::Arguments<'_>) {
+    fn note(&self, of: Option<&'static str>, level: Level, reason: std::fmt::Arguments<'_>) {
         if self.handshake {
             self.overcome();
             *self.lock_fault() = Some(Fault { of, reason: reason.to_string(), page: None, level });
@@ -404,7 +411,8 @@ impl Exchange {
     fn tell_fault(&self) {
         if let Some(Fault { of, reason, page, level }) = self.lock_fault().take() {
             let page = page.map(|page| format!(" (error_page led to {page})")).unwrap_or_default();
-            self.log(level, format_args!("WebSocket handshake failed, fault of the {of}: {reason}{page}"));
+            let whose = of.map_or("refused by the backend".to_owned(), |of| format!("fault of the {of}"));
+            self.log(level, format_args!("WebSocket handshake failed, {whose}: {reason}{page}"));
         }
     }
 

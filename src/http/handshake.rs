@@ -85,7 +85,11 @@ pub(super) fn explain(x: &Exchange, response: &Response<Incoming>, asked: bool) 
     let hint = match status {
         200..=299 => " as to an ordinary request: is this the path of the WebSocket?".to_owned(),
         300..=399 => format!(" to \"{}\": WebSocket clients do not follow redirects", place.unwrap_or("-")),
-        401 | 403 => ": it wants other credentials or another Origin".to_owned(),
+        401 | 403 => {
+            return x.declined(format_args!(
+                "it answered {status} instead of 101: it wants other credentials or another Origin"
+            ));
+        }
         404 => ": is this the path of the WebSocket?".to_owned(),
         400 | 426 => ": it did not like the handshake; compare with one sent to it directly".to_owned(),
         _ => String::new(),
