@@ -273,11 +273,16 @@ impl std::fmt::Display for Told<'_> {
         for (side, name) in [(Side::Client, "client"), (Side::Backend, "backend")] {
             let stats = &self.report.stats[side];
             write!(f, "; from {name} {} messages, {} bytes", stats.messages, stats.bytes)?;
-            if let Some(code) = outcome.code_from[side.index()] {
-                write!(f, ", Close {code}")?;
-            }
-            if let Some(code) = outcome.code_to[side.index()] {
-                write!(f, ", told Close {code}")?;
+            let ender = if side == Side::Client { Party::Client } else { Party::Backend };
+            match (outcome.code_from[side.index()], outcome.code_to[side.index()]) {
+                // Whoever did not end it only answers.
+                (Some(code), Some(told)) if outcome.ended_by != ender => {
+                    write!(f, ", told Close {told}, answered {code}")?;
+                }
+                (Some(code), Some(told)) => write!(f, ", Close {code}, answered {told}")?,
+                (Some(code), None) => write!(f, ", Close {code}")?,
+                (None, Some(told)) => write!(f, ", told Close {told}")?,
+                (None, None) => {}
             }
             match stats.rtt.count {
                 0 if stats.pings > 0 => write!(f, ", answered none of {} pings", stats.pings)?,
