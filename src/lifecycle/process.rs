@@ -53,9 +53,12 @@ impl Drop for PidFile {
     }
 }
 
-/// Reads a pid file.
+/// Reads a pid file. One that is empty is what a process leaves that may not remove it.
 pub fn read_pid(path: &Path) -> io::Result<i32> {
     let text = std::fs::read_to_string(path)?;
+    if text.trim().is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "it is empty, so no process runs by it"));
+    }
     let bad =
         || io::Error::new(io::ErrorKind::InvalidData, format!("invalid PID number \"{}\"", text.trim()));
     text.trim().parse().ok().filter(|pid| *pid > 0).ok_or_else(bad)
