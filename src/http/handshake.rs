@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use longwire_conf::model::{Level, Location, ProxyPass, Settings};
-use longwire_wire::handshake::{Negotiated, RequestFault, check_answer, check_request};
+use longwire_wire::handshake::{Negotiated, check_answer, check_request};
 use longwire_wire::{Options, Pair, Ping, Rate, Time, Tunnel};
 
 use super::body;
@@ -59,7 +59,9 @@ pub(super) fn refuse(x: &mut Exchange) -> Option<Step> {
     let minor_version = u8::from(x.facts.protocol != Protocol::Http10);
     let fault = check_request(&x.facts.method, minor_version, lookup(&x.facts.headers)).err()?;
     x.blame("client", format_args!("{fault}"));
-    let RequestFault::Version(_) = fault else { return Some(Step::Status(400, None)) };
+    if fault.status() != 426 {
+        return Some(Step::Status(400, None));
+    }
     let step = x.page(426, None);
     Some(match step {
         Step::Response(mut response) => {

@@ -57,7 +57,7 @@ where
     if http_minor < 1 {
         return Err(RequestFault::HttpVersion(http_minor));
     }
-    let version = one(headers("sec-websocket-version")).map_err(|_| RequestFault::Version(None))?;
+    let version = one(headers("sec-websocket-version")).map_err(|_| RequestFault::VersionRepeated)?;
     if version != Some(b"13") {
         return Err(RequestFault::Version(version.map(text)));
     }

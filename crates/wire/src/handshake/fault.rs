@@ -10,8 +10,10 @@ pub enum RequestFault {
     Method(String),
     /// HTTP/1.0: the minor version.
     HttpVersion(u8),
-    /// `Sec-WebSocket-Version` is this instead of 13, missing, or there more than once.
+    /// `Sec-WebSocket-Version` is this instead of 13, or missing.
     Version(Option<String>),
+    /// There is more than one `Sec-WebSocket-Version`.
+    VersionRepeated,
     /// No `Sec-WebSocket-Key`.
     KeyMissing,
     /// More than one `Sec-WebSocket-Key`.
@@ -24,7 +26,7 @@ impl RequestFault {
     /// The HTTP status for the answer. 426 goes with the header `Sec-WebSocket-Version: 13` (section 4.4).
     pub fn status(&self) -> u16 {
         match self {
-            RequestFault::Version(_) => 426,
+            RequestFault::Version(_) | RequestFault::VersionRepeated => 426,
             RequestFault::Method(_) => 405,
             _ => 400,
         }
@@ -41,8 +43,9 @@ impl fmt::Display for RequestFault {
             RequestFault::Version(Some(got)) => {
                 write!(f, "client speaks Sec-WebSocket-Version \"{got}\", expected 13")
             }
-            RequestFault::Version(None) => {
-                f.write_str("client sent no single Sec-WebSocket-Version, expected 13")
+            RequestFault::Version(None) => f.write_str("client sent no Sec-WebSocket-Version, expected 13"),
+            RequestFault::VersionRepeated => {
+                f.write_str("client sent several Sec-WebSocket-Version headers, expected one")
             }
             RequestFault::KeyMissing => {
                 f.write_str("client sent no Sec-WebSocket-Key, expected 16 bytes in base64")
