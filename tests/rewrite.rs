@@ -285,12 +285,7 @@ fn a_handshake_goes_the_same_way() {
         ("/if/", "", 404, vec!["\"return 404\" in", "longwire.conf:5 answers"]),
         ("/auth/", "X-No: 1\r\n", 403, vec!["auth_request \"/asked\" in", ":7 was answered 403"]),
         ("/moved/", "", 302, vec!["\"rewrite\" in", "longwire.conf:10 answered 302"]),
-        (
-            "/none/x",
-            "",
-            404,
-            vec!["no location with a proxy_pass matches \"/none/x\": open()", "No such file"],
-        ),
+        ("/none/x", "", 404, vec!["no location with a proxy_pass matches \"/none/x\", client"]),
         ("/code/", "", 404, vec!["\"try_files\" in", "longwire.conf:12 found no file and answers 404"]),
     ];
     for (target, more, status, words) in failing {

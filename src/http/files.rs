@@ -169,7 +169,13 @@ pub(super) async fn serve(x: &mut Exchange) -> Step {
 fn refuse(x: &mut Exchange, level: Level, status: u16, message: &str) -> Step {
     if x.handshake && !x.is_explained("configuration") {
         let uri = &x.facts.uri;
-        x.blame("configuration", format_args!("no location with a proxy_pass matches \"{uri}\": {message}"));
+        // That a file of this name is missing is no news to who wants a WebSocket.
+        let message = if status == 404 { "" } else { message };
+        let colon = if status == 404 { "" } else { ": " };
+        x.blame(
+            "configuration",
+            format_args!("no location with a proxy_pass matches \"{uri}\"{colon}{message}"),
+        );
     } else if (status != 404 || x.settings.log_not_found) && level != Level::Info {
         x.log(level, format_args!("{message}"));
     }
