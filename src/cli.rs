@@ -206,9 +206,13 @@ fn signal(name: &str, loaded: Loaded) -> Result<Outcome, String> {
 fn without_file(args: &Args, to: &str) -> Result<Outcome, String> {
     let listen = args.listen.as_deref().unwrap_or(LISTEN);
     let text = proxy_configuration(to, listen)?;
-    let loaded = load_text(&text, "--to", globals(args).as_deref());
+    let loaded = load_text(&text, "the configuration made for --to", globals(args).as_deref());
     if args.test {
-        return Ok(check(loaded, args.quiet));
+        let outcome = check(loaded, args.quiet);
+        if outcome == Outcome::Done && !args.quiet {
+            eprintln!("longwire: the test of --to {to} is successful");
+        }
+        return Ok(outcome);
     }
     let to = to.to_owned();
     let ready = Box::new(move |addresses: &[Endpoint], _: &Arc<Tunnels>| {
