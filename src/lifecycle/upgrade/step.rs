@@ -1,5 +1,6 @@
 //! The steps of the new process, and a way for tests to stop it there.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 /// A moment of the new process, in this order.
@@ -48,7 +49,9 @@ fn is_asked(step: Step) -> bool {
     let asked = cfg!(debug_assertions)
         && std::env::var("LONGWIRE_UPGRADE_HALT").is_ok_and(|asked| asked.eq_ignore_ascii_case(&name));
     if asked {
-        eprintln!("longwire: upgrade halts at {name}, process {}", std::process::id());
+        // In one piece: the other process writes to the same place.
+        let line = format!("longwire: upgrade halts at {name}, process {}\n", std::process::id());
+        let _ = std::io::stderr().write_all(line.as_bytes());
     }
     asked
 }
