@@ -35,7 +35,7 @@ CASES = [
     case(
         "who",
         "gzip on; gzip_types *; gzip_disable old.*agent msie6; gzip_http_version 1.0; gzip_min_length 0; location / { proxy_pass http://BACKEND; } location /any { gzip_proxied any; proxy_pass http://BACKEND; } "
-        "location /some { gzip_proxied expired no-cache auth; proxy_pass http://BACKEND; } location /none { gzip_proxied no_etag no_last_modified private no-store; proxy_pass http://BACKEND; } location /vary { gzip_vary on; add_header Vary Cookie; proxy_pass http://BACKEND; }",
+        "location /some { gzip_proxied expired; gzip_proxied no-cache auth; proxy_pass http://BACKEND; } location /none { gzip_proxied no_etag no_last_modified private no-store; proxy_pass http://BACKEND; } location /vary { gzip_vary on; add_header Vary Cookie; proxy_pass http://BACKEND; }",
         *[
             answering("/", "Content-Type: x/y; charset=utf-8", body=LONG, lines=("Accept-Encoding: " + value,))
             for value in ("gzip", "x-gzip", "br,gzip", "gzip;q=0.0", "gzip; q=0.001", "gzip;q=1.5", "gzip;q", "gzip ,br", "GZip", "*", "gzip;level=1")

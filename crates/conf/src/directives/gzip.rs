@@ -1,6 +1,6 @@
 //! `gzip`: answers are compressed on their way to the client.
 
-use super::{ALL, ALL_IF, ANY, Entry, set};
+use super::{ALL, ALL_IF, ANY, Entry, add, set};
 use crate::build::Builder;
 use crate::model::GzipProxied;
 use crate::pattern;
@@ -17,7 +17,7 @@ pub(super) const TABLE: &[Entry] = &[
         "Compresses answers with status 200, 403 or 404 for clients that take gzip. An answer that comes in pieces is passed on piece by piece: what the backend has sent is never held back to compress it better. Such an answer has no `Content-Length`, and its `ETag` is weak.",
         |b, d| b.level.layer.gzip.on = b.flag(d),
     ),
-    set(
+    add(
         "gzip_types",
         ALL,
         (1, ANY),
@@ -53,7 +53,7 @@ pub(super) const TABLE: &[Entry] = &[
         "Adds `Vary: Accept-Encoding` to answers that are, or would be, compressed.",
         |b, d| b.level.layer.gzip.vary = b.flag(d),
     ),
-    set(
+    add(
         "gzip_proxied",
         ALL,
         (1, ANY),
@@ -84,7 +84,9 @@ pub(super) const TABLE: &[Entry] = &[
 
 fn gzip_types(b: &mut Builder<'_>, d: &Directive) {
     let types = d.args.iter().map(|word| word.value.to_ascii_lowercase());
-    b.level.layer.gzip.types = Some(types.chain(["text/html".to_owned()]).collect());
+    // Written twice, both count, as in nginx.
+    let known = b.level.layer.gzip.types.take().unwrap_or_default();
+    b.level.layer.gzip.types = Some(types.chain(["text/html".to_owned()]).chain(known).collect());
 }
 
 fn gzip_comp_level(b: &mut Builder<'_>, d: &Directive) {
@@ -95,7 +97,8 @@ fn gzip_comp_level(b: &mut Builder<'_>, d: &Directive) {
 }
 
 fn gzip_proxied(b: &mut Builder<'_>, d: &Directive) {
-    let mut proxied = GzipProxied::default();
+    // Written twice, both count, as in nginx.
+    let mut proxied = b.level.layer.gzip.proxied.take().unwrap_or_default();
     for word in &d.args {
         let flag = match word.value.as_str() {
             "off" => continue,
