@@ -5,7 +5,8 @@
 
 use super::fault::Fault;
 use super::keys::{Keys, Suite, Version};
-use super::save::{Reader, RestoreError, Writer};
+use super::save::{RestoreError, read_keys, write_keys};
+use crate::saved::{Reader, Writer};
 
 /// Most bytes of data in a record.
 const MAX_DATA: usize = 1 << 14;
@@ -135,17 +136,17 @@ impl Opener {
     }
 
     pub(super) fn write(&self, w: &mut Writer) {
-        w.keys(&self.keys);
-        w.u8(self.from_server.into());
-        w.array(self.message.head);
+        write_keys(w, &self.keys);
+        w.flag(self.from_server);
+        w.raw(&self.message.head);
         w.u8(self.message.have);
-        w.array(self.message.skip.to_le_bytes());
+        w.u32(self.message.skip);
         w.u8(self.dry);
     }
 
     pub(super) fn read(r: &mut Reader<'_>) -> Result<Opener, RestoreError> {
-        let (keys, from_server) = (r.keys()?, r.flag()?);
-        let message = Message { head: r.array()?, have: r.u8()?, skip: u32::from_le_bytes(r.array()?) };
+        let (keys, from_server) = (read_keys(r)?, r.flag()?);
+        let message = Message { head: r.array()?, have: r.u8()?, skip: r.u32()? };
         if !message.is_possible(keys.version(), from_server) {
             return Err(RestoreError::Invalid("message"));
         }
@@ -322,16 +323,16 @@ impl Sealer {
     }
 
     pub(super) fn write(&self, w: &mut Writer) {
-        w.keys(&self.keys);
-        w.u8(self.owes_update.into());
-        w.array(self.blocks.to_le_bytes());
-        w.u8(self.closed.into());
+        write_keys(w, &self.keys);
+        w.flag(self.owes_update);
+        w.u64(self.blocks);
+        w.flag(self.closed);
     }
 
     pub(super) fn read(r: &mut Reader<'_>) -> Result<Sealer, RestoreError> {
-        let keys = r.keys()?;
+        let keys = read_keys(r)?;
         let owes_update = r.flag()?;
-        let blocks = u64::from_le_bytes(r.array()?);
+        let blocks = r.u64()?;
         Ok(Sealer { keys, owes_update, blocks, closed: r.flag()? })
     }
 

@@ -27,6 +27,7 @@ use zeroize::Zeroizing;
 use super::fault::Fault;
 use super::keys::{Keys, Secret, Suite, Version};
 use super::record::{MAX_RECORD, Opener, Sealer};
+use crate::saved::{Malformed, Reader, Writer};
 
 /// The version that is written.
 const VERSION: u8 = 1;
@@ -80,6 +81,16 @@ impl fmt::Display for RestoreError {
 
 impl std::error::Error for RestoreError {}
 
+impl From<Malformed> for RestoreError {
+    fn from(fault: Malformed) -> RestoreError {
+        match fault {
+            Malformed::Truncated => RestoreError::Truncated,
+            Malformed::Excess => RestoreError::Excess,
+            Malformed::Invalid(what) => RestoreError::Invalid(what),
+        }
+    }
+}
+
 /// A connection as bytes; the arguments are the fields of [`State`].
 pub fn save(
     opener: &Opener,
@@ -89,7 +100,7 @@ pub fn save(
     end: Option<Result<(), Fault>>,
 ) -> Zeroizing<Vec<u8>> {
     // Enough for all, so that no part of a secret stays behind in a smaller buffer.
-    let mut w = Writer(Zeroizing::new(Vec::with_capacity(256 + received.len() + unsent.len())));
+    let mut w = Writer::with_capacity(256 + received.len() + unsent.len());
     w.u8(VERSION);
     opener.write(&mut w);
     sealer.write(&mut w);
@@ -100,15 +111,15 @@ pub fn save(
         Some(Ok(())) => w.u8(1),
         Some(Err(fault)) => {
             w.u8(2);
-            w.0.extend_from_slice(&fault.to_bytes());
+            w.raw(&fault.to_bytes());
         }
     }
-    w.0
+    w.finish()
 }
 
 /// A connection from bytes that [`save`] wrote.
 pub fn restore(bytes: &[u8]) -> Result<State, RestoreError> {
-    let mut r = Reader(bytes);
+    let mut r = Reader::new(bytes);
     match r.u8()? {
         VERSION => {}
         other => return Err(RestoreError::Version(other)),
@@ -119,114 +130,68 @@ pub fn restore(bytes: &[u8]) -> Result<State, RestoreError> {
     if kind(opener.keys()) != kind(sealer.keys()) {
         return Err(RestoreError::Invalid("pair of keys"));
     }
-    let received = r.bytes(MAX_RECEIVED)?.to_vec();
-    let unsent = r.bytes(MAX_UNSENT)?.to_vec();
+    let received = bounded(&mut r, MAX_RECEIVED)?.to_vec();
+    let unsent = bounded(&mut r, MAX_UNSENT)?.to_vec();
     let end = match r.u8()? {
         0 => None,
         1 => Some(Ok(())),
         2 => Some(Err(Fault::from_bytes(r.array()?).ok_or(RestoreError::Invalid("fault"))?)),
         _ => return Err(RestoreError::Invalid("end")),
     };
-    if !r.0.is_empty() {
-        return Err(RestoreError::Excess);
-    }
+    r.end()?;
     Ok(State { opener, sealer, received, unsent, end })
 }
 
-pub(super) struct Writer(Zeroizing<Vec<u8>>);
-
-impl Writer {
-    pub(super) fn u8(&mut self, value: u8) {
-        self.0.push(value);
+/// Bytes behind their length, of which there may be so many.
+fn bounded<'a>(r: &mut Reader<'a>, most: usize) -> Result<&'a [u8], RestoreError> {
+    let length = r.u32()? as usize;
+    if length > most {
+        return Err(RestoreError::Invalid("length"));
     }
-
-    pub(super) fn array<const N: usize>(&mut self, value: [u8; N]) {
-        self.0.extend_from_slice(&value);
-    }
-
-    fn bytes(&mut self, value: &[u8]) {
-        self.array((value.len() as u32).to_le_bytes());
-        self.0.extend_from_slice(value);
-    }
-
-    pub(super) fn keys(&mut self, keys: &Keys) {
-        self.u8(match keys.version() {
-            Version::Tls12 => 0,
-            Version::Tls13 => 1,
-        });
-        self.u8(match keys.suite() {
-            Suite::Aes128Gcm => 0,
-            Suite::Aes256Gcm => 1,
-            Suite::Chacha20Poly1305 => 2,
-        });
-        let (root, iv) = keys.root();
-        self.0.extend_from_slice(root);
-        self.0.extend_from_slice(iv);
-        self.array(keys.seq().to_le_bytes());
-    }
+    Ok(r.raw(length)?)
 }
 
-pub(super) struct Reader<'a>(&'a [u8]);
+pub(super) fn write_keys(w: &mut Writer, keys: &Keys) {
+    w.u8(match keys.version() {
+        Version::Tls12 => 0,
+        Version::Tls13 => 1,
+    });
+    w.u8(match keys.suite() {
+        Suite::Aes128Gcm => 0,
+        Suite::Aes256Gcm => 1,
+        Suite::Chacha20Poly1305 => 2,
+    });
+    let (root, iv) = keys.root();
+    w.raw(root);
+    w.raw(iv);
+    w.u64(keys.seq());
+}
 
-impl<'a> Reader<'a> {
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], RestoreError> {
-        let (array, rest) = self.0.split_first_chunk::<N>().ok_or(RestoreError::Truncated)?;
-        self.0 = rest;
-        Ok(*array)
-    }
-
-    pub(super) fn u8(&mut self) -> Result<u8, RestoreError> {
-        self.array().map(|[byte]| byte)
-    }
-
-    pub(super) fn flag(&mut self) -> Result<bool, RestoreError> {
-        match self.u8()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(RestoreError::Invalid("flag")),
+pub(super) fn read_keys(r: &mut Reader<'_>) -> Result<Keys, RestoreError> {
+    let version = match r.u8()? {
+        0 => Version::Tls12,
+        1 => Version::Tls13,
+        _ => return Err(RestoreError::Invalid("version of TLS")),
+    };
+    let suite = match r.u8()? {
+        0 => Suite::Aes128Gcm,
+        1 => Suite::Aes256Gcm,
+        2 => Suite::Chacha20Poly1305,
+        _ => return Err(RestoreError::Invalid("suite")),
+    };
+    let keys = match version {
+        Version::Tls12 => {
+            let key = r.raw(suite.key_len())?;
+            let iv = r.array()?;
+            Keys::tls12(suite, key, iv, r.u64()?)
         }
-    }
-
-    fn take(&mut self, count: usize) -> Result<&'a [u8], RestoreError> {
-        let (taken, rest) = self.0.split_at_checked(count).ok_or(RestoreError::Truncated)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn bytes(&mut self, most: usize) -> Result<&'a [u8], RestoreError> {
-        let len = u32::from_le_bytes(self.array()?) as usize;
-        if len > most {
-            return Err(RestoreError::Invalid("length"));
+        Version::Tls13 => {
+            let secret = Secret::new(r.raw(suite.secret_len())?);
+            let secret = secret.ok_or(RestoreError::Invalid("secret"))?;
+            Keys::tls13(suite, &secret, r.u64()?)
         }
-        self.take(len)
-    }
-
-    pub(super) fn keys(&mut self) -> Result<Keys, RestoreError> {
-        let version = match self.u8()? {
-            0 => Version::Tls12,
-            1 => Version::Tls13,
-            _ => return Err(RestoreError::Invalid("version of TLS")),
-        };
-        let suite = match self.u8()? {
-            0 => Suite::Aes128Gcm,
-            1 => Suite::Aes256Gcm,
-            2 => Suite::Chacha20Poly1305,
-            _ => return Err(RestoreError::Invalid("suite")),
-        };
-        let keys = match version {
-            Version::Tls12 => {
-                let key = self.take(suite.key_len())?;
-                let iv = self.array()?;
-                Keys::tls12(suite, key, iv, u64::from_le_bytes(self.array()?))
-            }
-            Version::Tls13 => {
-                let secret = Secret::new(self.take(suite.secret_len())?);
-                let secret = secret.ok_or(RestoreError::Invalid("secret"))?;
-                Keys::tls13(suite, &secret, u64::from_le_bytes(self.array()?))
-            }
-        };
-        keys.map_err(|_| RestoreError::Invalid("key"))
-    }
+    };
+    keys.map_err(|_| RestoreError::Invalid("key"))
 }
 
 #[cfg(test)]
