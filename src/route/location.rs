@@ -111,9 +111,10 @@ fn search<'a>(
 }
 
 /// The best location of one level without expressions: the whole path, `=` before a prefix; else a proxied one
-/// that only lacks the last slash; else the longest prefix.
+/// that only lacks the last slash (where `=` and a prefix have one path, `=` answers, whichever of them is proxied);
+/// else the longest prefix.
 fn best_static(level: &[Location], path: &str) -> Option<(usize, How)> {
-    let mut slash = None;
+    let (mut slash, mut exact_slash) = (None, None);
     let mut longest: Option<(usize, usize)> = None;
     for (index, location) in level.iter().enumerate() {
         match &location.matcher {
@@ -122,14 +123,18 @@ fn best_static(level: &[Location], path: &str) -> Option<(usize, How)> {
                 longest =
                     longest.filter(|(_, length)| *length >= prefix.len()).or(Some((index, prefix.len())));
             }
-            Matcher::Exact(whole) | Matcher::Prefix { path: whole, .. }
-                if lacks_slash(location, whole, path) =>
-            {
-                slash = slash.or(Some((index, How::Slash)));
+            Matcher::Exact(whole) | Matcher::Prefix { path: whole, .. } if lacks_slash(whole, path) => {
+                if matches!(location.content, Content::Proxy(_)) {
+                    slash = slash.or(Some((index, How::Slash)));
+                }
+                if matches!(location.matcher, Matcher::Exact(_)) {
+                    exact_slash = Some((index, How::Slash));
+                }
             }
             _ => {}
         }
     }
+    let slash = slash.map(|found| exact_slash.unwrap_or(found));
     let longest = longest.map(|(index, length)| (index, How::Prefix(length)));
     match longest {
         Some((_, How::Prefix(length))) if length == path.len() => longest,
@@ -137,8 +142,8 @@ fn best_static(level: &[Location], path: &str) -> Option<(usize, How)> {
     }
 }
 
-fn lacks_slash(location: &Location, whole: &str, path: &str) -> bool {
-    matches!(location.content, Content::Proxy(_)) && whole.strip_suffix('/') == Some(path)
+fn lacks_slash(whole: &str, path: &str) -> bool {
+    whole.strip_suffix('/') == Some(path)
 }
 
 #[cfg(test)]

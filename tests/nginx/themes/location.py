@@ -4,6 +4,19 @@ from theme import case, each, get, ws
 
 CASES = [
     case(
+        "a missing slash, where an exact location and a prefix share a path",
+        """
+        location = /a/ { add_header X-Here exact; return 403; }
+        location /a/ { add_header X-Here prefix; proxy_pass http://BACKEND; }
+        location /b/ { add_header X-Here prefix; return 403; }
+        location = /b/ { add_header X-Here exact; proxy_pass http://BACKEND; }
+        location = /c/ { add_header X-Here exact; return 403; }
+        location /c/ { add_header X-Here prefix; return 403; }
+        location ^~ /d/ { add_header X-Here prefix; proxy_pass http://BACKEND; }
+        """,
+        *each(get, "/a", "/a/", "/a/x", "/b", "/b/", "/b/x", "/c", "/c/", "/d", "/d/"),
+    ),
+    case(
         "kinds",
         """
         location = / { return 200 "exact root"; }
