@@ -177,10 +177,11 @@ impl State {
                 return Overdue::Idle;
             }
             let idle = (self.active.load(Relaxed) == 0).then(|| {
-                if self.open.load(Relaxed) > 0 {
-                    return self.moved_us.load(Relaxed).saturating_add(self.send_us.load(Relaxed));
-                }
                 let since = self.idle_since_us.load(Relaxed);
+                if self.open.load(Relaxed) > 0 {
+                    // Not from what moved alone: a stream that was just given up is still to be reset.
+                    return self.moved_us.load(Relaxed).max(since).saturating_add(self.send_us.load(Relaxed));
+                }
                 match left_us {
                     Some(left) => since.max(left).saturating_add(self.limits.linger_us),
                     None => since.saturating_add(self.idle_us.load(Relaxed)),
