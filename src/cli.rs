@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use longwire_conf::{Input, Loaded, Severity};
 
+use crate::admin::console;
 use crate::demo::Backend;
-use crate::lifecycle::{Origin, Outcome, Signal, Startup, check, load, read_pid, run, send, show};
+use crate::lifecycle::{Origin, Outcome, Signal, Startup, load, read_pid, run, send, show};
 use crate::net::Endpoint;
 use crate::tunnel::Tunnels;
+use crate::{check, doctor, lifecycle};
 
 const HELP: &str = "\
 longwire: a reverse proxy for WebSocket
@@ -56,7 +58,16 @@ struct Args {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    match parse(std::env::args_os().skip(1)).and_then(|args| dispatch(&args)) {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some((name, rest)) = args.split_first() {
+        match name.to_str() {
+            Some("check") => return check::command(rest),
+            Some("doctor") => return doctor::command(rest),
+            Some(name @ ("top" | "ls" | "close")) => return console::command(name, rest),
+            _ => {}
+        }
+    }
+    match parse(args).and_then(|args| dispatch(&args)) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Failed) => ExitCode::FAILURE,
         Err(message) => {
@@ -140,7 +151,7 @@ fn with_file(args: &Args, file: &Path) -> Result<Outcome, String> {
     let shown = file.display();
     let parsed = loaded.config.is_some();
     let dump = args.dump.then(|| dump(&loaded));
-    let outcome = check(loaded, args.quiet);
+    let outcome = lifecycle::check(loaded, args.quiet);
     if outcome == Outcome::Failed {
         eprintln!("longwire: configuration file {shown} test failed");
     } else if !args.quiet {
@@ -208,7 +219,7 @@ fn without_file(args: &Args, to: &str) -> Result<Outcome, String> {
     let text = proxy_configuration(to, listen)?;
     let loaded = load_text(&text, "the configuration made for --to", globals(args).as_deref());
     if args.test {
-        let outcome = check(loaded, args.quiet);
+        let outcome = lifecycle::check(loaded, args.quiet);
         if outcome == Outcome::Done && !args.quiet {
             eprintln!("longwire: the test of --to {to} is successful");
         }

@@ -1,0 +1,1 @@
+//! What the process counts, for `/metrics` and the live page.
