@@ -94,7 +94,7 @@ impl Past<'_> {
         assert!(pipe.closed, "socket {side:?} is left open");
         let code = outcome.code_to[side.index()];
         let (found, rest) = frames(&peer.wire);
-        let (mut heard, mut pings, mut closed, mut our_code) = (Vec::new(), 0, false, None);
+        let (mut heard, mut pings, mut closed, mut our_code) = (Vec::<u8>::new(), 0, false, None);
         for (header, raw) in found {
             assert!(!closed, "a frame follows a Close");
             closed = header.opcode == OpCode::Close;
