@@ -207,3 +207,105 @@ fn logs_are_reopened() {
     assert!(lines[0].contains("/second"), "{lines:?}");
     assert!(longwire.folder().read("access.log.1").contains("/first"));
 }
+
+/// Lines of a log of JSON.
+fn objects(text: &str) -> Vec<serde_json::Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+}
+
+/// One setting makes objects of all lines, and one id joins those of a request from handshake to end.
+#[test]
+fn with_log_json_every_line_is_an_object() {
+    let conf = "log_json on; error_log DIR/error.log info; access_log DIR/access.log; access_log DIR/own.log combined;";
+    let backend = Backend::new();
+    let pass = format!("proxy_pass http://{}; proxy_set_header X-Request-ID $request_id;", backend.addr());
+    let longwire = Longwire::start(&logging(conf, &pass));
+    let mut client = Conn::knock(longwire.addr(), "User-Agent: a\"b\\c\tü\r\nReferer: \"r\"\r\n");
+    let (mut server, head) = backend.tunnel();
+    client.expect_tunnel();
+    client.send_text("up");
+    server.read_frame();
+    server.send_frame(&close(1000, "done"));
+    client.expect_close(1000);
+    drop((client, server));
+    let line = access_log(&longwire, 1).remove(0);
+    let access = &objects(&line)[0];
+    let id = access["request_id"].as_str().unwrap();
+    assert_eq!((id.len(), head.get("x-request-id")), (32, id));
+    assert_eq!((&access["status"], &access["uri"]), (&101.into(), &"/".into()));
+    assert_eq!((&access["server"], &access["user_agent"]), (&"a.test".into(), &"a\"b\\c\tü".into()));
+    let tunnel = &access["tunnel"];
+    assert_eq!((&tunnel["close_code"], &tunnel["ended_by"]), (&"1000".into(), &"backend".into()));
+    assert_eq!((&tunnel["messages_received"], &tunnel["messages_sent"]), (&"1".into(), &"0".into()));
+    until("both lines are there", || longwire.folder().read("error.log").contains("tunnel ended"));
+    let errors = objects(&longwire.folder().read("error.log"));
+    for said in ["tunnel opened", "tunnel ended"] {
+        let line = errors.iter().find(|line| line["message"].as_str().unwrap().starts_with(said)).unwrap();
+        assert_eq!(line["request_id"], id, "{line}");
+        assert_eq!((&line["level"], &line["request"]), (&"notice".into(), &"GET / HTTP/1.1".into()));
+        assert_eq!((&line["connection"], &line["client"]), (&access["connection"], &"127.0.0.1".into()));
+        assert_eq!(line["referrer"], "\"r\"");
+    }
+    let started = objects(&longwire.log());
+    assert!(started.iter().all(|line| line.get("client").is_none()) && !started.is_empty(), "{started:?}");
+    let own = longwire.folder().read("own.log");
+    assert!(own.starts_with("127.0.0.1 - - ["), "who names a format has that one: {own}");
+}
+
+/// Datagrams as nginx sends them, over UDP and to a Unix socket.
+#[test]
+fn a_syslog_server_gets_each_line_as_a_datagram() {
+    let folder = support::Folder::new();
+    let unix = std::os::unix::net::UnixDatagram::bind(folder.path().join("log")).unwrap();
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    unix.set_read_timeout(Some(support::WAIT)).unwrap();
+    udp.set_read_timeout(Some(support::WAIT)).unwrap();
+    let conf = format!(
+        "error_log syslog:server=unix:DIR/log,facility=daemon,tag=edge,nohostname info; \
+         access_log syslog:server={},severity=debug combined;",
+        udp.local_addr().unwrap()
+    );
+    let pass = format!("proxy_pass http://{};", support::backend::nobody());
+    let longwire = Longwire::start_in(folder, &logging(&conf, &pass), &[]);
+    let receive = |size: usize, buf: &[u8]| String::from_utf8(buf[..size].to_vec()).unwrap();
+    let mut buf = [0; 4096];
+    let mut client = Conn::connect(longwire.addr());
+    client.ask("GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    let size = unix.recv(&mut buf).unwrap();
+    let line = receive(size, &buf);
+    // daemon is 3, error is 3.
+    let rest = line.strip_prefix("<27>").unwrap_or_else(|| panic!("{line}"));
+    let date = regex::Regex::new(
+        r"^[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d edge: \d{4}/\d\d/\d\d .* \[error\] .*connect\(\) failed",
+    )
+    .unwrap();
+    assert!(date.is_match(rest) && !rest.ends_with('\n'), "{line}");
+    let size = udp.recv(&mut buf).unwrap();
+    let line = receive(size, &buf);
+    // local7 is 23, debug is 7.
+    let form = regex::Regex::new(r#"^<191>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S+ longwire: 127\.0\.0\.1 - - \[.*\] "GET /a HTTP/1.1" 502 "#).unwrap();
+    assert!(form.is_match(&line), "{line}");
+    // Nobody waits for a server that is gone, and one that was started anew is found.
+    let path = longwire.folder().path().join("log");
+    drop(unix);
+    std::fs::remove_file(&path).unwrap();
+    client.ask("GET /b HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    longwire.wait_log(&["[alert]", "1 lines of logs were lost"]);
+    let unix = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    unix.set_read_timeout(Some(support::WAIT)).unwrap();
+    client.ask("GET /c HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    let size = unix.recv(&mut buf).unwrap();
+    assert!(receive(size, &buf).contains("GET /c "), "{}", receive(size, &buf));
+}
+
+#[test]
+fn a_mistake_in_a_syslog_server_is_named() {
+    for (text, told) in [
+        ("access_log syslog:server=127.0.0.1,tag=a-b;", "only allows alphanumeric characters and underscore"),
+        ("error_log syslog:server=127.0.0.1,facility=nobody;", "unknown syslog facility \"nobody\""),
+        ("error_log syslog:tag=a;", "no syslog server specified"),
+    ] {
+        let (good, said) = support::check(&logging(text, "return 200;"));
+        assert!(!good && said.contains(told) && said.contains(".conf:"), "{said}");
+    }
+}

@@ -56,6 +56,11 @@ impl Ending {
         self.logs.keep(&self.access, &self.formats, scope, kept)
     }
 
+    /// Whether lines of the error log name requests.
+    pub(super) fn tells_request_ids(&self) -> bool {
+        self.logs.json()
+    }
+
     /// Whether a line of this level would be written.
     pub(super) fn logs_at(&self, level: Level) -> bool {
         self.logs.enabled(&self.error, level)

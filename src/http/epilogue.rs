@@ -27,7 +27,8 @@ pub(super) struct Epilogue {
     place: Arc<Place>,
     /// The tunnel's place at the server, given back with this.
     slot: Slot,
-    /// Method and target of the request, the URL at the backend, [`NAMED`] headers; then what the access log keeps.
+    /// `$request_id` where a line will tell it, method and target of the request, the URL at the backend, [`NAMED`]
+    /// headers; then what the access log keeps.
     texts: Box<[u8]>,
     /// Only where a line asks for them.
     tries: Option<Box<[Try]>>,
@@ -58,6 +59,7 @@ impl Epilogue {
         let ending = Endings::of(service, journal.settings());
         let facts = &journal.facts;
         let mut texts = Pieces::with_capacity(512);
+        texts.push(ending.tells_request_ids().then_some(facts.request_id.as_bytes()));
         texts.push(Some(facts.method.as_bytes()));
         texts.push(Some(facts.target.as_bytes()));
         texts.push(shortened(facts, &place));
@@ -111,6 +113,7 @@ impl Epilogue {
     /// What is left of the request's facts. `rest` is left behind them.
     fn facts(&self, rest: &mut Reader<'_>) -> Facts {
         let text = |piece: Option<&[u8]>| String::from_utf8_lossy(piece.unwrap_or_default()).into_owned();
+        let request_id = text(rest.text());
         let (method, target) = (text(rest.text()), text(rest.text()));
         let url = |path: &str| format!("{}://{}{path}", self.place.scheme(), self.place.backend);
         let upstream = rest.text().map_or_else(|| url(&target), |url| text(Some(url)));
@@ -142,7 +145,7 @@ impl Epilogue {
             server_name: self.place.server.clone(),
             captures: Vec::new(),
             named: Vec::new(),
-            request_id: String::new(),
+            request_id,
             started_us: self.started_us,
             started_unix_us: clock::unix_us().saturating_sub(clock::now_us().saturating_sub(self.started_us)),
             request_length: self.request_length,

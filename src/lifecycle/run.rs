@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longwire_conf::model::{Config, Level};
+use longwire_conf::model::{Config, Level, LogTarget};
 use longwire_conf::{Diagnostic, Loaded, Severity, Sources};
 use nix::unistd::geteuid;
 use tokio::sync::watch;
@@ -280,7 +280,7 @@ fn give_up(mut inherited: Inherited, logs: &Logs) {
 /// Says what cannot be bound.
 fn cannot_bind(errors: &[BindError], snapshot: &Snapshot) -> Unable {
     let log = &snapshot.config.main.error_log;
-    let shown = log.is_empty() || log.iter().any(|log| log.path.is_none());
+    let shown = log.is_empty() || log.iter().any(|log| log.target.value == LogTarget::Stderr);
     for error in errors {
         say(&snapshot.logs, Level::Emerg, format_args!("{error}"));
         // Whoever typed the command looks at the terminal, also where the log is a file.

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use longwire_conf::model::{AccessLog, ErrorLog, Escape, Level, LogFormat, Spanned};
+use longwire_conf::model::{AccessLog, ErrorLog, Escape, Level, LogFormat, LogTarget, Spanned, Syslog};
 use longwire_conf::source::Span;
 use longwire_conf::template::{Known, Part, Template, Variable};
 
@@ -27,10 +27,11 @@ const TEXT: u8 = 0;
 const TOLD: u8 = 1;
 const KEPT: u8 = 2;
 
-/// Error logs: each its path (flag, bytes; none is standard error) and the number of its level.
+/// Error logs: each its target (flag, bytes: a path, or `syslog:...`; none is standard error) and the number of its level.
 pub fn save_errors(w: &mut Writer, logs: &[ErrorLog]) {
     w.list(logs.iter(), |w, log| {
-        w.option(log.path.as_ref(), |w, path| w.bytes(path.value.as_os_str().as_bytes()));
+        let target = (log.target.value != LogTarget::Stderr).then_some(&log.target);
+        w.option(target, |w, target| w.bytes(&bytes(&target.value)));
         w.u8(number(&LEVELS, log.level));
     });
 }
@@ -38,16 +39,17 @@ pub fn save_errors(w: &mut Writer, logs: &[ErrorLog]) {
 /// See [`save_errors`].
 pub fn restore_errors(r: &mut Reader<'_>) -> Result<Vec<ErrorLog>, Malformed> {
     r.list(|r| {
-        let path = r.option(path)?;
+        let target = r.option(target)?;
+        let target = target.unwrap_or(Spanned { value: LogTarget::Stderr, span: Span::default() });
         let level = LEVELS.get(usize::from(r.u8()?)).copied();
-        Ok(ErrorLog { path, level: level.ok_or(Malformed::Invalid("level of a log"))? })
+        Ok(ErrorLog { target, level: level.ok_or(Malformed::Invalid("level of a log"))? })
     })
 }
 
-/// An access log: its path, and its format as the number of its escaping and its parts. These are texts (0), variables that
+/// An access log: its target, and its format as the number of its escaping and its parts. These are texts (0), variables that
 /// are told at the end (1 and the name), and variables of which the value was kept (2), whichever they are.
 pub fn save_access(w: &mut Writer, log: &AccessLog, format: &LogFormat) {
-    w.bytes(log.path.value.as_os_str().as_bytes());
+    w.bytes(&bytes(&log.target.value));
     w.u8(number(&ESCAPES, format.escape));
     w.list(format.template.parts.iter(), |w, part| match part {
         Part::Text(text) => {
@@ -65,7 +67,7 @@ pub fn save_access(w: &mut Writer, log: &AccessLog, format: &LogFormat) {
 
 /// See [`save_access`]; the log's format is the one of that number.
 pub fn restore_access(r: &mut Reader<'_>, format: usize) -> Result<(AccessLog, LogFormat), Malformed> {
-    let path = path(r)?;
+    let target = target(r)?;
     let escape = ESCAPES.get(usize::from(r.u8()?)).copied();
     let escape = escape.ok_or(Malformed::Invalid("escaping of a log"))?;
     let parts = r.list(|r| {
@@ -83,11 +85,25 @@ pub fn restore_access(r: &mut Reader<'_>, format: usize) -> Result<(AccessLog, L
         })
     })?;
     let format_of = LogFormat { name: String::new(), escape, template: Template { parts } };
-    Ok((AccessLog { path, format, condition: None }, format_of))
+    Ok((AccessLog { target, format, condition: None }, format_of))
 }
 
-fn path(r: &mut Reader<'_>) -> Result<Spanned<PathBuf>, Malformed> {
-    let value = PathBuf::from(OsStr::from_bytes(r.bytes()?));
+/// A path, or the text of a syslog server: no path is relative here, so none begins like that.
+fn bytes(target: &LogTarget) -> Vec<u8> {
+    match target {
+        LogTarget::File(path) => path.as_os_str().as_bytes().to_vec(),
+        other => other.to_string().into_bytes(),
+    }
+}
+
+fn target(r: &mut Reader<'_>) -> Result<Spanned<LogTarget>, Malformed> {
+    let bytes = r.bytes()?;
+    let syslog = std::str::from_utf8(bytes).ok().and_then(|text| text.strip_prefix("syslog:"));
+    let value = match syslog.map(Syslog::parse) {
+        Some(Ok(syslog)) => LogTarget::Syslog(syslog),
+        Some(Err(_)) => return Err(Malformed::Invalid("syslog server of a log")),
+        None => LogTarget::File(PathBuf::from(OsStr::from_bytes(bytes))),
+    };
     Ok(Spanned { value, span: Span::default() })
 }
 
@@ -102,6 +118,10 @@ mod tests {
     use super::*;
     use crate::route::fixture::{facts, headers, template, with_scope};
 
+    fn file(path: &str) -> Spanned<LogTarget> {
+        Spanned { value: LogTarget::File(path.into()), span: Span::default() }
+    }
+
     /// A line of which the values were kept here and whose format came from elsewhere is the line that it would have been.
     #[test]
     fn a_line_is_the_same_in_another_process() {
@@ -109,11 +129,8 @@ mod tests {
             "a $remote_addr \"$request\" $status $args <$http_user_agent> $body_bytes_sent $hostname z";
         for escape in ESCAPES {
             let format = LogFormat { name: "f".to_owned(), escape, template: template(text) };
-            let log = AccessLog {
-                path: Spanned { value: "/logs/\u{e9}".into(), span: Span::default() },
-                format: 4,
-                condition: Some(template("$arg_x")),
-            };
+            let log =
+                AccessLog { target: file("/logs/\u{e9}"), format: 4, condition: Some(template("$arg_x")) };
             let mut facts = facts("/a?b");
             facts.headers = headers(&[("user-agent", "a\"b")]);
             let mut kept = Pieces::default();
@@ -124,7 +141,7 @@ mod tests {
             let bytes = w.finish();
             let mut r = Reader::new(&bytes);
             let (brought, other) = restore_access(&mut r, 2).unwrap();
-            assert_eq!((r.end(), &brought.path.value, brought.format), (Ok(()), &log.path.value, 2));
+            assert_eq!((r.end(), &brought.target, brought.format), (Ok(()), &log.target, 2));
             let line =
                 |format| with_scope(&facts, &[], |scope| access::complete(format, &mut Kept(&kept), scope));
             assert_eq!(line(&other), line(&format));
@@ -140,15 +157,18 @@ mod tests {
 
     #[test]
     fn error_logs_keep_path_and_level() {
-        let path = Some(Spanned { value: "/logs/e".into(), span: Span::default() });
-        let logs = [ErrorLog { path, level: Level::Warn }, ErrorLog { path: None, level: Level::Debug }];
+        let syslog = "server=[::1]:5140,facility=daemon,severity=warn,tag=x,nohostname";
+        let syslog = LogTarget::Syslog(Syslog::parse(syslog).unwrap());
+        let spanned = |value| Spanned { value, span: Span::default() };
+        let logs = [
+            ErrorLog { target: file("/logs/e"), level: Level::Warn },
+            ErrorLog { target: spanned(LogTarget::Stderr), level: Level::Debug },
+            ErrorLog { target: spanned(syslog), level: Level::Info },
+        ];
         let mut w = Writer::default();
         save_errors(&mut w, &logs);
         let bytes = w.finish();
         let brought = restore_errors(&mut Reader::new(&bytes)).unwrap();
-        let shown = |logs: &[ErrorLog]| -> Vec<_> {
-            logs.iter().map(|log| (log.path.as_ref().map(|path| path.value.clone()), log.level)).collect()
-        };
-        assert_eq!(shown(&brought), shown(&logs));
+        assert_eq!(brought, logs);
     }
 }

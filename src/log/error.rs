@@ -1,9 +1,11 @@
 //! Lines of the error log.
 
+use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
 
 use chrono::{Local, Offset, TimeZone};
 use longwire_conf::model::Level;
+use serde::Serialize;
 
 use crate::clock;
 use crate::route::calendar::Moment;
@@ -36,7 +38,7 @@ pub fn utc_offset(unix: u64) -> i32 {
 }
 
 /// One line with its end.
-pub(super) fn line(level: Level, context: &Context<'_>, message: impl Display) -> String {
+pub(super) fn line(level: Level, context: &Context<'_>, message: &dyn Display) -> String {
     let unix = clock::unix_us() / 1_000_000;
     let mut line = Moment::new(unix, utc_offset(unix)).error_log();
     let pid = std::process::id();
@@ -48,7 +50,60 @@ pub(super) fn line(level: Level, context: &Context<'_>, message: impl Display) -
     line
 }
 
-fn body(line: &mut Clean<'_>, context: &Context<'_>, message: impl Display) -> fmt::Result {
+/// The same as an object of JSON. What is not known is left out.
+#[derive(Serialize)]
+struct Object<'a> {
+    time: String,
+    level: &'static str,
+    pid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<u64>,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    referrer: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+}
+
+/// One line of JSON with its end.
+pub(super) fn json(level: Level, context: &Context<'_>, message: &dyn Display) -> String {
+    let unix = clock::unix_us() / 1_000_000;
+    let request = context.request;
+    let header = |name| {
+        let value = request.and_then(|facts| facts.headers.get(name));
+        value.map(|value| String::from_utf8_lossy(value.as_bytes()))
+    };
+    let object = Object {
+        time: Moment::new(unix, utc_offset(unix)).iso8601(),
+        level: name(level),
+        pid: std::process::id(),
+        connection: context.connection.map(|connection| connection.serial),
+        message: message.to_string(),
+        client: context.connection.map(|connection| address(&connection.remote).to_string()),
+        server: request.map(|facts| facts.server_name.as_str()),
+        request: request.map(|facts| request_line(facts).to_string()),
+        upstream: request.map(|facts| facts.upstream.as_str()).filter(|upstream| !upstream.is_empty()),
+        host: header(http::header::HOST),
+        referrer: header(http::header::REFERER),
+        request_id: request.map(|facts| facts.request_id.as_str()).filter(|id| !id.is_empty()),
+    };
+    // Texts and numbers can always be written.
+    let mut line = serde_json::to_string(&object).unwrap_or_default();
+    line.push('\n');
+    line
+}
+
+fn body(line: &mut Clean<'_>, context: &Context<'_>, message: &dyn Display) -> fmt::Result {
     if let Some(connection) = context.connection {
         write!(line, "*{} ", connection.serial)?;
     }
@@ -144,7 +199,7 @@ mod tests {
 
     /// The line after date and time.
     fn rest(level: Level, context: &Context<'_>, message: &str) -> String {
-        let line = line(level, context, message);
+        let line = line(level, context, &message);
         let pid = std::process::id();
         line["2026/11/23 04:12:51 ".len()..].replace(&format!("{pid}#{pid}"), "PID")
     }

@@ -7,16 +7,19 @@ mod access;
 pub mod brought;
 mod error;
 mod pieces;
+mod syslog;
 mod writer;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt::Display;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use longwire_conf::model::{AccessLog, Config, ErrorLog, Level, LogFormat, Server, Settings};
+use longwire_conf::model::{
+    AccessLog, Config, ErrorLog, Level, LogFormat, LogTarget, Server, Settings, Spanned,
+};
+use longwire_conf::source::Span;
 
 use crate::route::variables::Scope;
 
@@ -40,12 +43,13 @@ struct Own {
     _sinks: Vec<Arc<Sink>>,
     /// `error_log` of the main context.
     main: Arc<[ErrorLog]>,
+    /// `log_json`.
+    json: bool,
 }
 
 #[derive(Debug)]
 struct Shared {
-    /// By path; `None` is standard error.
-    sinks: RwLock<HashMap<Option<PathBuf>, Weak<Sink>>>,
+    sinks: RwLock<HashMap<LogTarget, Weak<Sink>>>,
     /// The configuration in force: what belongs to no place is written to its main log.
     present: RwLock<Arc<Own>>,
     /// Held while files are opened for somebody: nobody else enters any then.
@@ -56,8 +60,8 @@ struct Shared {
 impl Logs {
     /// Opens all files of a configuration and starts the writer.
     pub fn open(config: &Config) -> Result<Logs, OpenError> {
-        let stderr = Arc::new(Sink::open(None)?);
-        let mut sinks = HashMap::from([(None, Arc::downgrade(&stderr))]);
+        let stderr = Arc::new(Sink::open(LogTarget::Stderr)?);
+        let mut sinks = HashMap::from([(LogTarget::Stderr, Arc::downgrade(&stderr))]);
         let own = Arc::new(Own::open(config, &mut sinks)?);
         let writer = Writer::start(stderr)?;
         let shared = Shared {
@@ -80,10 +84,10 @@ impl Logs {
         let mut faults = Vec::new();
         let logs = self.entering(|sinks| {
             let mut own = Vec::new();
-            for path in targets(error, access) {
-                own.extend(open(path, sinks).map_err(|fault| faults.push(fault)));
+            for target in targets(error, access) {
+                own.extend(open(target, sinks).map_err(|fault| faults.push(fault)));
             }
-            Ok(Own { _sinks: own, main: self.own.main.clone() })
+            Ok(Own { _sinks: own, main: self.own.main.clone(), json: self.own.json })
         });
         (logs.unwrap_or_else(|_: Infallible| self.clone()), faults)
     }
@@ -91,7 +95,7 @@ impl Logs {
     /// Logs of which somebody opens the files.
     fn entering<E>(
         &self,
-        enter: impl FnOnce(&mut HashMap<Option<PathBuf>, Weak<Sink>>) -> Result<Own, E>,
+        enter: impl FnOnce(&mut HashMap<LogTarget, Weak<Sink>>) -> Result<Own, E>,
     ) -> Result<Logs, E> {
         let _one_at_a_time = self.shared.opening.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sinks = self.shared.sinks.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -139,9 +143,10 @@ impl Logs {
         if wanted.peek().is_none() {
             return;
         }
-        let line: Arc<[u8]> = error::line(level, context, message).into_bytes().into();
+        let form = if self.own.json { error::json } else { error::line };
+        let line: Arc<[u8]> = form(level, context, &message).into_bytes().into();
         for log in wanted {
-            self.write(&log.path.as_ref().map(|path| path.value.clone()), Arc::clone(&line));
+            self.write(&log.target.value, Some(level), &line);
         }
     }
 
@@ -153,7 +158,7 @@ impl Logs {
                 continue;
             }
             let Some(format) = formats.get(log.format) else { continue };
-            self.write(&Some(log.path.value.clone()), access::line(format, scope).into());
+            self.write(&log.target.value, None, &access::line(format, scope).into());
         }
     }
 
@@ -191,18 +196,25 @@ impl Logs {
         while let Some(index) = kept.number() {
             let Some(log) = target.get(index as usize) else { return };
             let Some(format) = formats.get(log.format) else { return };
-            self.write(&Some(log.path.value.clone()), access::complete(format, &mut kept, scope).into());
+            self.write(&log.target.value, None, &access::complete(format, &mut kept, scope).into());
         }
     }
 
-    fn write(&self, path: &Option<PathBuf>, line: Arc<[u8]>) {
-        if let Some(sink) = self.sink(path) {
-            self.shared.writer.write(sink, line);
-        }
+    /// Whether error logs are written as JSON.
+    pub fn json(&self) -> bool {
+        self.own.json
     }
 
-    fn sink(&self, path: &Option<PathBuf>) -> Option<Arc<Sink>> {
-        self.shared.sinks.read().unwrap_or_else(PoisonError::into_inner).get(path)?.upgrade()
+    /// `level`: what the line says of itself; `None` is left to the target.
+    fn write(&self, target: &LogTarget, level: Option<Level>, line: &Arc<[u8]>) {
+        let sinks = self.shared.sinks.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(sink) = sinks.get(target).and_then(Weak::upgrade) else { return };
+        drop(sinks);
+        let line = match sink.syslog() {
+            Some(syslog) => [&syslog::header(syslog, level), &**line].concat().into(),
+            None => Arc::clone(line),
+        };
+        self.shared.writer.write(sink, line);
     }
 
     fn main(&self) -> Arc<[ErrorLog]> {
@@ -212,51 +224,49 @@ impl Logs {
 
 impl Own {
     /// Opens what is not open yet, and enters it among `sinks`.
-    fn open(config: &Config, sinks: &mut HashMap<Option<PathBuf>, Weak<Sink>>) -> Result<Own, OpenError> {
+    fn open(config: &Config, sinks: &mut HashMap<LogTarget, Weak<Sink>>) -> Result<Own, OpenError> {
         let mut own = HashMap::new();
-        for path in paths(config) {
-            if !own.contains_key(&path) {
-                own.insert(path.clone(), open(path, sinks)?);
+        for target in all_targets(config) {
+            if !own.contains_key(&target) {
+                own.insert(target.clone(), open(target, sinks)?);
             }
         }
-        Ok(Own { _sinks: own.into_values().collect(), main: main_log(config) })
+        Ok(Own { _sinks: own.into_values().collect(), main: main_log(config), json: config.log_json })
     }
 }
 
 /// `error_log` of the main context, or what holds without one.
 fn main_log(config: &Config) -> Arc<[ErrorLog]> {
     if config.main.error_log.is_empty() {
-        Arc::new([ErrorLog { path: None, level: Level::Notice }])
+        let target = Spanned { value: LogTarget::Stderr, span: Span::default() };
+        Arc::new([ErrorLog { target, level: Level::Notice }])
     } else {
         Arc::clone(&config.main.error_log)
     }
 }
 
-/// The file of a path that is open already, or is opened now and entered.
-fn open(
-    path: Option<PathBuf>,
-    sinks: &mut HashMap<Option<PathBuf>, Weak<Sink>>,
-) -> Result<Arc<Sink>, OpenError> {
-    if let Some(sink) = sinks.get(&path).and_then(Weak::upgrade) {
+/// What is open already, or is opened now and entered.
+fn open(target: LogTarget, sinks: &mut HashMap<LogTarget, Weak<Sink>>) -> Result<Arc<Sink>, OpenError> {
+    if let Some(sink) = sinks.get(&target).and_then(Weak::upgrade) {
         return Ok(sink);
     }
-    let sink = Arc::new(Sink::open(path.clone())?);
-    sinks.insert(path, Arc::downgrade(&sink));
+    let sink = Arc::new(Sink::open(target.clone())?);
+    sinks.insert(target, Arc::downgrade(&sink));
     Ok(sink)
 }
 
-/// Every path that a configuration logs to; `None` is standard error.
-fn paths(config: &Config) -> Vec<Option<PathBuf>> {
-    let mut paths: Vec<_> = targets(&config.main.error_log, &[]).collect();
+/// Everything that a configuration logs to.
+fn all_targets(config: &Config) -> Vec<LogTarget> {
+    let mut all: Vec<_> = targets(&config.main.error_log, &[]).collect();
     for settings in config.servers.iter().flat_map(all_settings) {
-        paths.extend(targets(&settings.error_log, &settings.access_log));
+        all.extend(targets(&settings.error_log, &settings.access_log));
     }
-    paths
+    all
 }
 
-fn targets(error: &[ErrorLog], access: &[AccessLog]) -> impl Iterator<Item = Option<PathBuf>> {
-    let errors = error.iter().map(|log| log.path.as_ref().map(|path| path.value.clone()));
-    errors.chain(access.iter().map(|log| Some(log.path.value.clone())))
+fn targets<'a>(error: &'a [ErrorLog], access: &'a [AccessLog]) -> impl Iterator<Item = LogTarget> + 'a {
+    let errors = error.iter().map(|log| &log.target);
+    errors.chain(access.iter().map(|log| &log.target)).map(|target| target.value.clone())
 }
 
 fn all_settings(server: &Server) -> Vec<&Settings> {
@@ -273,9 +283,9 @@ fn all_settings(server: &Server) -> Vec<&Settings> {
 mod tests {
     use super::*;
     use crate::route::fixture::{facts, server, template, with_scope};
-    use longwire_conf::model::{Escape, Spanned};
-    use longwire_conf::source::Span;
+    use longwire_conf::model::Escape;
     use std::fs;
+    use std::path::PathBuf;
 
     /// A directory that goes when the test ends.
     struct Directory(PathBuf);
@@ -291,12 +301,12 @@ mod tests {
             fs::read_to_string(self.0.join(name)).unwrap_or_default()
         }
 
-        fn spanned(&self, name: &str) -> Spanned<PathBuf> {
-            Spanned { value: self.0.join(name), span: Span::default() }
+        fn spanned(&self, name: &str) -> Spanned<LogTarget> {
+            Spanned { value: LogTarget::File(self.0.join(name)), span: Span::default() }
         }
 
         fn errors(&self, name: &str, level: Level) -> Arc<[ErrorLog]> {
-            Arc::new([ErrorLog { path: Some(self.spanned(name)), level }])
+            Arc::new([ErrorLog { target: self.spanned(name), level }])
         }
     }
 
@@ -311,7 +321,7 @@ mod tests {
         let settings = Arc::make_mut(&mut server.settings);
         settings.error_log = directory.errors("server.log", Level::Warn);
         let log = |path, condition: Option<&str>| AccessLog {
-            path: directory.spanned(path),
+            target: directory.spanned(path),
             format: 0,
             condition: condition.map(template),
         };

@@ -4,16 +4,17 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use longwire_conf::model::Level;
+use longwire_conf::model::{Level, LogTarget, Syslog};
 
 use super::error::{self, Context};
+use super::syslog::Wire;
 use crate::clock;
 
 /// Lines that may wait: seconds of traffic at full speed, and a few megabytes at worst.
@@ -22,20 +23,21 @@ const QUEUE: usize = 8192;
 /// Lines that are written together when they wait together.
 const BATCH: usize = 256;
 
-/// A log file that cannot be opened.
+/// A log that cannot be opened.
 #[derive(Debug)]
 pub struct OpenError {
-    /// Its path; `None` is standard error, or the writer itself.
-    pub path: Option<PathBuf>,
+    /// Where it goes.
+    pub target: LogTarget,
     /// Why.
     pub source: io::Error,
 }
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.path {
-            Some(path) => write!(f, "open() \"{}\" failed: {}", path.display(), self.source),
-            None => write!(f, "standard error cannot be logged to: {}", self.source),
+        match &self.target {
+            LogTarget::File(path) => write!(f, "open() \"{}\" failed: {}", path.display(), self.source),
+            LogTarget::Stderr => write!(f, "standard error cannot be logged to: {}", self.source),
+            syslog => write!(f, "\"{syslog}\" cannot be logged to: {}", self.source),
         }
     }
 }
@@ -46,41 +48,71 @@ impl std::error::Error for OpenError {
     }
 }
 
-/// An open log file.
+/// An open log.
 #[derive(Debug)]
 pub(super) struct Sink {
-    path: Option<PathBuf>,
-    file: Mutex<File>,
+    target: LogTarget,
+    output: Mutex<Output>,
+}
+
+/// What lines go to.
+#[derive(Debug)]
+enum Output {
+    File(File),
+    Syslog(Wire),
 }
 
 impl Sink {
-    pub(super) fn open(path: Option<PathBuf>) -> Result<Sink, OpenError> {
-        let file = open(path.as_deref()).map_err(|source| OpenError { path: path.clone(), source })?;
-        Ok(Sink { path, file: Mutex::new(file) })
+    pub(super) fn open(target: LogTarget) -> Result<Sink, OpenError> {
+        let output = open(&target).map_err(|source| OpenError { target: target.clone(), source })?;
+        Ok(Sink { target, output: Mutex::new(output) })
     }
 
     pub(super) fn reopen(&self) -> Result<(), OpenError> {
-        let file = open(self.path.as_deref());
-        let file = file.map_err(|source| OpenError { path: self.path.clone(), source })?;
-        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file;
+        let output = open(&self.target);
+        let output = output.map_err(|source| OpenError { target: self.target.clone(), source })?;
+        *self.output.lock().unwrap_or_else(PoisonError::into_inner) = output;
         Ok(())
     }
 
-    /// One call for whole lines: under O_APPEND lines of several processes never mix.
-    fn write(&self, lines: &[u8]) -> io::Result<()> {
-        self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(lines)
+    /// The syslog server behind it.
+    pub(super) fn syslog(&self) -> Option<&Syslog> {
+        match &self.target {
+            LogTarget::Syslog(syslog) => Some(syslog),
+            _ => None,
+        }
+    }
+
+    /// Writes whole lines, so many. Gives how many were lost.
+    fn write(&self, lines: &[u8], count: u64) -> u64 {
+        match (&mut *self.output.lock().unwrap_or_else(PoisonError::into_inner), self.syslog()) {
+            // One call: under O_APPEND lines of several processes never mix.
+            (Output::File(file), _) => {
+                if file.write_all(lines).is_err() {
+                    count
+                } else {
+                    0
+                }
+            }
+            (Output::Syslog(wire), Some(syslog)) => wire.send(&syslog.server, lines),
+            (Output::Syslog(_), None) => count,
+        }
     }
 }
 
 /// Standard streams are duplicated, because opening them by name fails when they are sockets.
-fn open(path: Option<&Path>) -> io::Result<File> {
-    let stream = match path.and_then(Path::to_str) {
-        None if path.is_none() => io::stderr().as_fd().try_clone_to_owned()?,
+fn open(target: &LogTarget) -> io::Result<Output> {
+    let path = match target {
+        LogTarget::Stderr => Path::new("/dev/stderr"),
+        LogTarget::File(path) => path,
+        LogTarget::Syslog(syslog) => return Wire::open(&syslog.server).map(Output::Syslog),
+    };
+    let stream = match path.to_str() {
         Some("/dev/stderr") => io::stderr().as_fd().try_clone_to_owned()?,
         Some("/dev/stdout") => io::stdout().as_fd().try_clone_to_owned()?,
-        _ => return OpenOptions::new().append(true).create(true).open(path.unwrap_or(Path::new(""))),
+        _ => return OpenOptions::new().append(true).create(true).open(path).map(Output::File),
     };
-    Ok(File::from(stream))
+    Ok(Output::File(File::from(stream)))
 }
 
 enum Message {
@@ -104,7 +136,7 @@ impl Writer {
         let counter = Arc::clone(&lost);
         let run = move || run(&lines, &counter, &fallback);
         let thread = thread::Builder::new().name("log".to_owned()).spawn(run);
-        thread.map_err(|source| OpenError { path: None, source })?;
+        thread.map_err(|source| OpenError { target: LogTarget::Stderr, source })?;
         Ok(Writer { queue, lost })
     }
 
@@ -188,9 +220,7 @@ impl Due {
 
     fn write(&mut self, lost: &AtomicU64) {
         for (sink, text, count) in self.0.drain(..) {
-            if sink.write(&text).is_err() {
-                lost.fetch_add(count, Ordering::Relaxed);
-            }
+            lost.fetch_add(sink.write(&text, count), Ordering::Relaxed);
         }
     }
 }
@@ -202,23 +232,24 @@ fn say_lost(lost: &AtomicU64, fallback: &Sink) {
     }
     let message = format_args!("{count} lines of logs were lost");
     // If not even this can be written, nobody is left to be told.
-    let _ = fallback.write(error::line(Level::Alert, &Context::default(), message).as_bytes());
+    let _ = fallback.write(error::line(Level::Alert, &Context::default(), &message).as_bytes(), 1);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::PathBuf;
 
     #[test]
     fn what_is_lost_is_counted_and_said() {
         let path = std::env::temp_dir().join(format!("longwire-lost-{}", std::process::id()));
-        let fallback = Arc::new(Sink::open(Some(path.clone())).unwrap());
-        let full = Arc::new(Sink::open(Some(PathBuf::from("/dev/full"))).unwrap());
+        let fallback = Arc::new(Sink::open(LogTarget::File(path.clone())).unwrap());
+        let full = Arc::new(Sink::open(LogTarget::File(PathBuf::from("/dev/full"))).unwrap());
         let writer = Writer::start(Arc::clone(&fallback)).unwrap();
         writer.write(Arc::clone(&full), Arc::from(&b"line\n"[..]));
         writer.flush(Duration::from_secs(10));
         // Nothing gets through while this is held, so the queue fills.
-        let held = full.file.lock().unwrap();
+        let held = full.output.lock().unwrap();
         for _ in 0..QUEUE + BATCH + 10 {
             writer.write(Arc::clone(&full), Arc::from(&b"line\n"[..]));
         }
@@ -239,9 +270,10 @@ mod tests {
     #[test]
     fn lines_that_wait_are_written_together_and_none_is_lost() {
         let path = |name: &str| std::env::temp_dir().join(format!("longwire-{name}-{}", std::process::id()));
-        let [odd, even] = ["odd", "even"].map(|name| Arc::new(Sink::open(Some(path(name))).unwrap()));
+        let [odd, even] =
+            ["odd", "even"].map(|name| Arc::new(Sink::open(LogTarget::File(path(name))).unwrap()));
         let writer = Writer::start(Arc::clone(&odd)).unwrap();
-        let held = odd.file.lock().unwrap();
+        let held = odd.output.lock().unwrap();
         for number in 0..1000 {
             let sink = if number % 2 == 0 { &even } else { &odd };
             writer.write(Arc::clone(sink), format!("{number}\n").into_bytes().into());

@@ -51,6 +51,12 @@ impl Moment {
         format!("{}/{:02}/{:02} {}", self.year, self.month, self.day, self.time())
     }
 
+    /// `Nov 23 04:12:51`, the day at least two wide (RFC 3164, 4.1.2).
+    pub fn syslog(&self) -> String {
+        let month = MONTHS.get(usize::from(self.month) - 1).copied().unwrap_or_default();
+        format!("{month} {:2} {}", self.day, self.time())
+    }
+
     /// `Mon, 23-Nov-26 04:12:51 GMT`, as nginx writes it in cookies: years of more than 2037 have four digits.
     pub fn cookie(&self) -> String {
         const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];

@@ -335,7 +335,7 @@ pub fn site(backend: SocketAddr, directives: &str) -> String {
 /// The address in a line `... listening on 127.0.0.1:43127`.
 fn listening_on(line: &str) -> Option<String> {
     let (_, address) = line.split_once("listening on ")?;
-    Some(address.split_whitespace().next()?.trim_end_matches(',').to_string())
+    Some(address.split_whitespace().next()?.trim_end_matches([',', '"', '}']).to_string())
 }
 
 /// How many different addresses the `listen` directives of a configuration name.

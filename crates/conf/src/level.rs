@@ -12,9 +12,9 @@ use crate::model::Level as LogLevel;
 use crate::model::{
     AccessLog, AccessRule, AddHeader, Alias, At, AuthRequest, Certificate, Condition, ErrorLog, ErrorPage,
     Expires, Expiry, Guard, Gzip, GzipProxied, HealthCheck, IfModifiedSince, LimitConn, LimitReq, Listen,
-    Matcher, MessageRate, NextUpstream, OnRemoval, Origins, Ping, Protocols, ProxyPass, ProxyRedirect,
-    ProxySsl, RealIpHeader, Resolver, Root, Rule, Satisfy, ServerName, Settings, Source, Spanned, TryFiles,
-    Types, Unsupported, VerifyClient,
+    LogTarget, Matcher, MessageRate, NextUpstream, OnRemoval, Origins, Ping, Protocols, ProxyPass,
+    ProxyRedirect, ProxySsl, RealIpHeader, Resolver, Root, Rule, Satisfy, ServerName, Settings, Source,
+    Spanned, TryFiles, Types, Unsupported, VerifyClient,
 };
 use crate::pattern::Pattern;
 use crate::source::Span;
@@ -313,10 +313,10 @@ pub(crate) fn default_root(prefix: &str) -> Arc<Root> {
     Arc::new(Root { path, prefix: prefix.into(), alias: Alias::No })
 }
 
-/// Where requests are logged when nobody says: standard output, as `combined`.
+/// Where requests are logged when nobody says: standard output, as `combined` or, with `log_json`, as `json`.
 fn default_access_log() -> AccessLog {
-    let path = Spanned { value: PathBuf::from("/dev/stdout"), span: Span::default() };
-    AccessLog { path, format: 0, condition: None }
+    let value = LogTarget::File(PathBuf::from("/dev/stdout"));
+    AccessLog { target: Spanned { value, span: Span::default() }, format: 0, condition: None }
 }
 
 /// A block that holds settings: `http`, a `server` or a `location`, as typed.

@@ -72,11 +72,14 @@ pub fn load(reader: &dyn Reader, input: Input<'_>) -> Loaded {
     builder.allow_unsupported = input.allow_unsupported;
     builder.diagnostics.append(&mut parser.diagnostics);
     builder.frame = frame;
-    builder.config.log_formats.push(directives::combined());
+    builder.config.log_formats.extend(directives::formats());
     builder.walk(&tree);
     resolve::servers(&mut builder);
     builder.finish_notes();
     builder.config.has_set = !builder.names.set.is_empty();
+    if builder.config.log_json {
+        builder.config.log_formats[0] = builder.config.log_formats[2].clone();
+    }
     let (mut config, mut diagnostics) = (builder.config, builder.diagnostics);
     config.upstreams.append(&mut builder.implicit);
     diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| (span.file, span.start)));

@@ -6,6 +6,7 @@
 mod choice;
 mod guard;
 mod gzip;
+mod log;
 mod place;
 mod upstream;
 
@@ -29,6 +30,7 @@ pub use guard::{
     ReqZone, Source,
 };
 pub use gzip::{Gzip, GzipProxied};
+pub use log::{AccessLog, ErrorLog, Escape, LogFormat, LogTarget, Syslog, SyslogServer};
 
 /// A value with the place it was written at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +62,8 @@ pub struct Config {
     pub conn_zones: Vec<ConnZone>,
     /// `log_format`s; index 0 is the predefined `combined`.
     pub log_formats: Vec<LogFormat>,
+    /// `log_json`: lines of error logs are objects of JSON.
+    pub log_json: bool,
     /// Whether there is any `set`.
     pub has_set: bool,
 }
@@ -97,49 +101,6 @@ pub enum Level {
     Notice,
     Info,
     Debug,
-}
-
-/// One `error_log`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ErrorLog {
-    /// `None` is standard error.
-    pub path: Option<Spanned<PathBuf>>,
-    /// Least severe level that is written.
-    pub level: Level,
-}
-
-/// One `access_log`.
-#[derive(Debug, Clone)]
-pub struct AccessLog {
-    /// Where it goes; `/dev/stdout`, opened as any file, when nothing is written.
-    pub path: Spanned<PathBuf>,
-    /// Index in [`Config::log_formats`].
-    pub format: usize,
-    /// `if=`: no line when empty or "0".
-    pub condition: Option<Template>,
-}
-
-/// `log_format NAME [escape=...] STRING...`.
-#[derive(Debug, Clone)]
-pub struct LogFormat {
-    /// Its name.
-    pub name: String,
-    /// How variables are escaped.
-    pub escape: Escape,
-    /// The line.
-    pub template: Template,
-}
-
-/// Escaping of variables in a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Escape {
-    /// `\xXX` for `"`, `\`, controls and non-ASCII; an empty value is `-`.
-    #[default]
-    Default,
-    /// JSON string escapes.
-    Json,
-    /// None at all.
-    None,
 }
 
 /// `map SOURCE $variable { ... }`.

@@ -22,7 +22,7 @@ pub(crate) struct Names {
     pub(crate) req_zones: Vec<String>,
     /// See above.
     pub(crate) conn_zones: Vec<String>,
-    /// Log formats, in file order behind the predefined one.
+    /// Log formats, in file order behind the one without a name and the predefined ones.
     pub(crate) formats: Vec<String>,
     /// Named captures, and variables of directives that are refused elsewhere: they cause no further mistakes.
     pub(crate) others: HashSet<String>,
@@ -32,10 +32,13 @@ pub(crate) struct Names {
     pub(crate) unsupported: HashMap<String, String>,
 }
 
+/// Log formats that are there before any `log_format`: the one that is used without a name, and two by name.
+pub(crate) const PREDEFINED: [&str; 3] = ["", "combined", "json"];
+
 impl Names {
     /// Collects the names of a tree.
     pub(crate) fn collect(tree: &[Directive], allow_unsupported: bool) -> Names {
-        let mut names = Names { formats: vec!["combined".to_owned()], ..Names::default() };
+        let mut names = Names { formats: PREDEFINED.map(str::to_owned).into(), ..Names::default() };
         names.visit(tree);
         if allow_unsupported {
             let known = unsupported::VARIABLES.iter();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use longwire_conf::model::{
-    Address, Config, Content, ErrorAnswer, Listen, Location, Matcher, OnRemoval, Ping, ProxyPass,
+    Address, Config, Content, ErrorAnswer, Listen, Location, LogTarget, Matcher, OnRemoval, Ping, ProxyPass,
     ProxyRedirect, ProxyTarget, RedirectRule, Rule, ServerName,
 };
 use longwire_conf::template::{Known, Part, Template, Variable};
@@ -132,8 +132,8 @@ fn values_are_inherited_one_by_one_and_lists_whole() {
     assert_eq!(deep.settings.add_header[0].name, "Y");
     assert!(own.settings.access_log.is_empty());
     let log = &config.servers[1].locations[0].settings.access_log;
-    assert_eq!(log[0].path.value, PathBuf::from("/l"));
-    assert_eq!(config.servers[1].settings.access_log[0].path.value, PathBuf::from("/dev/stdout"));
+    assert_eq!(log[0].target.value, LogTarget::File("/l".into()));
+    assert_eq!(config.servers[1].settings.access_log[0].target.value, LogTarget::File("/dev/stdout".into()));
 }
 
 #[test]
@@ -359,10 +359,10 @@ fn paths_count_from_where_nginx_counts_them() {
                 server { listen 443 ssl; access_log logs/a.log; location / { return 204; } } }",
     );
     assert_eq!(config.main.pid.unwrap().value, PathBuf::from("/prefix/run/a.pid"));
-    assert_eq!(config.main.error_log[0].path.as_ref().unwrap().value, PathBuf::from("/prefix/logs/e.log"));
+    assert_eq!(config.main.error_log[0].target.value, LogTarget::File("/prefix/logs/e.log".into()));
     let server = &config.servers[0];
     assert_eq!(server.tls.certificates[0].chain.value, PathBuf::from("/etc/longwire/c.pem"));
-    assert_eq!(server.settings.access_log[0].path.value, PathBuf::from("/prefix/logs/a.log"));
+    assert_eq!(server.settings.access_log[0].target.value, LogTarget::File("/prefix/logs/a.log".into()));
 }
 
 #[test]
@@ -404,4 +404,26 @@ fn places() {
     let span = loaded.diagnostics[0].span.unwrap();
     let (path, line, column) = loaded.sources.locate(span);
     assert_eq!((path, line, column), (Path::new("/etc/longwire/test.conf"), 3, 5));
+}
+
+/// `json` is predefined, and free for people's own; `log_json` gives it to logs that name no format.
+#[test]
+fn json_is_a_format_of_logs() {
+    let text =
+        |more: &str| format!("http {{ {more} access_log /a; server {{ access_log /b json; }} }} events {{}}");
+    let formats = |more: &str| {
+        let config = config(&text(more));
+        let format = |log: &longwire_conf::model::AccessLog| config.log_formats[log.format].name.clone();
+        (
+            format(&config.servers[0].settings.access_log[0]),
+            config.log_json,
+            config.log_formats[0].name.clone(),
+        )
+    };
+    let name = |name: &str| name.to_owned();
+    assert_eq!(formats(""), (name("json"), false, name("")));
+    assert_eq!(formats("log_json on;"), (name("json"), true, name("json")));
+    let config = config(&text("log_format json '$status';"));
+    let own = &config.log_formats[config.servers[0].settings.access_log[0].format];
+    assert_eq!(own.template.parts.len(), 1, "one's own");
 }

@@ -1,7 +1,7 @@
 //! What is kept of a tunnel's request as bytes, for the process that goes on with it.
 //!
 //! One version byte, then every field in order ([`crate::saved`]), times as distances from now. A new field means a new
-//! version, and one of the packed tunnel that it is part of. Version 1:
+//! version, and one of the packed tunnel that it is part of. Version 2 (version 1 had no `$request_id` before its texts):
 //!
 //! | field | bytes |
 //! |---|---|
@@ -24,19 +24,22 @@ use std::sync::Arc;
 use super::super::Service;
 use super::super::ending::Endings;
 use super::Epilogue;
+use crate::log::Pieces;
 use crate::route::facts::{Peer, Try};
 use crate::saved::{Malformed, Reader, Writer};
 use crate::tunnel::{Keeper, Place};
 
 /// The version that is written.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The keeper of a tunnel that another process had, from what its keeper saved there. It takes the tunnel's slots at its
 /// server and of `limit_conn` in this one. `now_us` stands for the moment when it was saved.
 pub fn keeper(bytes: &[u8], now_us: u64, service: &Arc<Service>) -> Result<Box<dyn Keeper>, String> {
     match bytes.first() {
-        Some(&VERSION) | None => {}
-        Some(other) => return Err(format!("it is in format {other}, this program reads format {VERSION}")),
+        Some(1..=VERSION) | None => {}
+        Some(other) => {
+            return Err(format!("it is in format {other}, this program reads formats 1 to {VERSION}"));
+        }
     }
     match Epilogue::from_bytes(bytes, now_us, service) {
         Ok(epilogue) => Ok(Box::new(epilogue)),
@@ -76,13 +79,16 @@ impl Epilogue {
 
     fn from_bytes(bytes: &[u8], now_us: u64, service: &Arc<Service>) -> Result<Epilogue, Malformed> {
         let mut r = Reader::new(bytes);
-        let _version = r.u8()?;
+        let version = r.u8()?;
         let serial = r.u64()?;
         let client = restore_peer(&mut r)?;
         let (accepted_us, started_us, opened_us) = (r.time(now_us)?, r.time(now_us)?, r.time(now_us)?);
         let (request_length, head_sent) = (r.u64()?, r.u64()?);
         let tls = [r.option(restore_tls)?, r.option(restore_tls)?];
-        let texts = r.bytes()?.into();
+        let texts = match version {
+            1 => without_request_id(r.bytes()?),
+            _ => r.bytes()?.into(),
+        };
         let tries = r.option(|r| r.list(restore_try))?.map(Into::into);
         let text = |r: &mut Reader<'_>| r.text().map(str::to_owned);
         let place = Place {
@@ -119,6 +125,13 @@ impl Epilogue {
             tls,
         })
     }
+}
+
+/// The texts of version 1 as those of version 2.
+fn without_request_id(texts: &[u8]) -> Box<[u8]> {
+    let mut pieces = Pieces::with_capacity(4 + texts.len());
+    pieces.push(None);
+    [&*pieces.finish(), texts].concat().into()
 }
 
 fn save_peer(w: &mut Writer, peer: &Peer) {

@@ -28,7 +28,7 @@ mod websocket;
 
 use limits::rate;
 pub(crate) use limits::zone_name;
-pub(crate) use log::combined;
+pub(crate) use log::formats;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

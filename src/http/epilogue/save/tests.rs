@@ -194,6 +194,29 @@ fn the_lines_of_its_end_are_the_same() {
     }
 }
 
+/// With `log_json` its end has the id of its handshake, in every process; what version 1 brought has none.
+#[test]
+fn its_request_id_goes_with_it() {
+    let folder = folder("id");
+    let json = |text: &str| format!("log_json on; {text}");
+    let old = House::new(&folder, &json(OLD));
+    let new = House::new(&folder.join("new"), &json(NEW));
+    let one = epilogue(&old, 34);
+    let bytes = one.to_bytes(1);
+    let id = |epilogue: &Epilogue| epilogue.facts(&mut crate::log::Reader(&epilogue.texts)).request_id;
+    assert_eq!(id(&one), "0123456789abcdef0123456789abcdef");
+    assert_eq!(id(&Epilogue::from_bytes(&bytes, 1, &new.service).unwrap()), id(&one));
+    let plain = House::new(&folder.join("plain"), OLD);
+    let two = epilogue(&plain, 34);
+    let at = two.to_bytes(1).windows(two.texts.len()).position(|bytes| *bytes == *two.texts).unwrap();
+    let mut first = two.to_bytes(1);
+    first.drain(at..at + 4);
+    first[at - 4..at].copy_from_slice(&(two.texts.len() as u32 - 4).to_le_bytes());
+    first[0] = 1;
+    let brought = Epilogue::from_bytes(&first, 1, &new.service).unwrap();
+    assert_eq!((id(&brought), &brought.texts), (String::new(), &two.texts));
+}
+
 #[test]
 fn it_holds_what_it_held() {
     let old = House::new(&folder("slots"), OLD);
@@ -225,7 +248,7 @@ fn what_is_no_keeper_is_refused() {
     assert!(keeper(&[&bytes[..], &[0]].concat(), 7, &old.service).is_err());
     let newer = [&[9], &bytes[1..]].concat();
     let error = keeper(&newer, 7, &old.service).err().unwrap();
-    assert_eq!(error, "it is in format 9, this program reads format 1");
+    assert_eq!(error, "it is in format 9, this program reads formats 1 to 2");
     let mut random = fastrand::Rng::with_seed(7);
     for _ in 0..2000 {
         let mut bytes = bytes.clone();

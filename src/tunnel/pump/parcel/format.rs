@@ -2,7 +2,8 @@
 //!
 //! One version byte, then every field in order, numbers little-endian, a time as its distance from now, bytes behind
 //! their length (u32), what may be missing behind a flag ([`crate::saved`]). A new field means a new version, and so does
-//! a new version of a format inside; whoever reads it still reads the old ones. Version 1:
+//! a new version of a format inside; whoever reads it still reads the old ones. Version 2 (in version 1 a keeper's bytes were
+//! of its version 1):
 //!
 //! | field | bytes |
 //! |---|---|
@@ -42,7 +43,7 @@ use crate::tunnel::pump::{Line, Secure, Socket};
 use crate::tunnel::table::Keeper;
 
 /// The version that is written.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 /// The longest parcel.
 pub(super) const MAX_BYTES: usize = 1 << 20;
 
@@ -79,7 +80,7 @@ pub(super) fn unpack<K: Kernel>(
 ) -> Result<Slot<K>, UnpackError> {
     let mut r = Reader::new(bytes);
     match r.u8()? {
-        VERSION => {}
+        1..=VERSION => {}
         other => return Err(UnpackError::Version(other)),
     }
     let mut sockets = sockets.into_iter();
