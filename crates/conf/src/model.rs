@@ -3,6 +3,7 @@
 //! Each [`Location`] carries all that it needs: nginx's inheritance has been applied. Nothing here opens a file,
 //! resolves a name or binds a port; what can fail later keeps its [`Span`] so that the message can show the line.
 
+mod admin;
 mod choice;
 mod guard;
 mod gzip;
@@ -24,6 +25,7 @@ pub use place::{
     IfModifiedSince, LimitExcept, Rewrite, Root, Rule, Satisfy, Then, TryFiles, Types, Unsupported,
 };
 
+pub use admin::Admin;
 pub use choice::{Geo, Split};
 pub use guard::{
     AccessRule, ConnZone, Guard, LimitConn, LimitReq, MessageRate, Origin, OriginPort, Origins, RealIpHeader,
@@ -85,6 +87,8 @@ pub struct Main {
     pub websocket_drain: Duration,
     /// `websocket_reload` of `http`, for the same.
     pub websocket_reload: OnRemoval,
+    /// `admin`: where the process is looked at and steered.
+    pub admin: Vec<Spanned<Admin>>,
     /// `error_log` of the main context; empty when not written (then standard error at `notice`).
     pub error_log: Arc<[ErrorLog]>,
 }

@@ -2,6 +2,7 @@
 
 mod accepted;
 mod access;
+mod admin;
 mod balance;
 mod core;
 mod files;
@@ -222,6 +223,7 @@ pub(crate) const MODULES: &[(&str, &[Entry])] = &[
     ("Limits", limits::TABLE),
     ("Proxy", proxy::TABLE),
     ("WebSocket", websocket::TABLE),
+    ("Admin", admin::TABLE),
     ("Accepted without effect", accepted::TABLE),
     ("Refused", refused::TABLE),
     ("Unsupported", unsupported::TABLE),
