@@ -10,6 +10,7 @@ use std::time::Duration;
 use longwire_conf::model::Level;
 use tokio::task::JoinHandle;
 
+use crate::admin;
 use crate::clock;
 use crate::http::{self, Arrival, Door, Service};
 use crate::log::Context;
@@ -300,6 +301,9 @@ fn welcome((stream, peer): (Stream, Endpoint), local: Option<Endpoint>, door: &A
 async fn connection(stream: Stream, peer: Endpoint, local: Option<Endpoint>, serial: u64, door: Arc<Door>) {
     let Some(local) = local.or_else(|| stream.local().ok()) else { return };
     let arrival = Arrival { door, local };
+    if arrival.is_admin() {
+        return Box::pin(admin::serve(stream, peer, arrival)).await;
+    }
     // Boxed, as what follows: a task is moved about before it runs, and most of it is for later.
     if let Some((conn, facts, plain_on_tls)) = Box::pin(begin(stream, peer, serial, &arrival)).await {
         Box::pin(http::serve(arrival, Arc::new(facts), conn, plain_on_tls)).await;

@@ -46,7 +46,7 @@ impl Door {
     }
 
     /// Whether answers end their connections.
-    pub(super) fn is_leaving(&self) -> bool {
+    pub(crate) fn is_leaving(&self) -> bool {
         *self.closed.borrow() || *self.stop.borrow()
     }
 
@@ -73,6 +73,19 @@ pub struct Arrival {
 }
 
 impl Arrival {
+    /// Whether this is an admin address, and no server's.
+    pub fn is_admin(&self) -> bool {
+        self.door.present().1.admin.is_some()
+    }
+
+    /// Waits until whoever came in should leave: no configuration leads here any more, or the process is to stop.
+    pub async fn leaving(&self) {
+        tokio::select! {
+            () = self.door.closed() => {}
+            () = self.door.stopped() => {}
+        }
+    }
+
     /// Who serves its next request.
     pub fn present(&self) -> Option<(Arc<Service>, Arc<Site>)> {
         let (service, binding) = self.door.present();

@@ -1,6 +1,7 @@
 //! Listening sockets.
 
 use std::fmt;
+use std::fs::{File, Permissions};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -93,6 +94,8 @@ pub struct Options {
     pub reuseport: bool,
     /// `ipv6only`.
     pub ipv6only: bool,
+    /// A Unix socket for the user alone that binds it.
+    pub private: bool,
 }
 
 impl Options {
@@ -125,9 +128,16 @@ pub fn bind(endpoint: &Endpoint, options: Options) -> io::Result<Listener> {
             remove_stale(path)?;
             let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
             socket.set_nonblocking(true)?;
+            if options.private {
+                // What the socket's own mode forbids, its file never allows: nobody comes in between the two.
+                let itself = File::from(socket.as_fd().try_clone_to_owned()?);
+                itself.set_permissions(Permissions::from_mode(0o600))?;
+            }
             socket.bind(&socket2::SockAddr::unix(path)?)?;
-            // nginx's mode: whoever reaches the folder may connect.
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+            if !options.private {
+                // nginx's mode: whoever reaches the folder may connect.
+                std::fs::set_permissions(path, Permissions::from_mode(0o666))?;
+            }
             socket.listen(backlog)?;
             UnixListener::from_std(socket.into()).map(|l| Listener::Unix(l, SocketFile::new(path, true)))
         }

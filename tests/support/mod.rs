@@ -9,6 +9,7 @@
 )]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+pub mod admin;
 pub mod backend;
 pub mod conn;
 pub mod dns;
@@ -338,11 +339,18 @@ fn listening_on(line: &str) -> Option<String> {
     Some(address.split_whitespace().next()?.trim_end_matches([',', '"', '}']).to_string())
 }
 
-/// How many different addresses the `listen` directives of a configuration name.
+/// How many different addresses the `listen` and `admin` directives of a configuration name.
 fn listens(configuration: &str) -> usize {
     let mut found: Vec<&str> = configuration
         .split([';', '{', '}', '\n'])
-        .filter_map(|d| d.trim().strip_prefix("listen ")?.split_whitespace().next())
+        .filter_map(|d| {
+            let directive = d.trim();
+            directive
+                .strip_prefix("listen ")
+                .or_else(|| directive.strip_prefix("admin "))?
+                .split_whitespace()
+                .next()
+        })
         .collect();
     found.sort_unstable();
     found.dedup();
