@@ -20,6 +20,7 @@ longwire: a reverse proxy for WebSocket
 longwire                              demonstration on 127.0.0.1:8080 (--listen ADDR for another address)
 longwire -c FILE                      serve by an nginx configuration, in the foreground
 longwire --to [HOST:]PORT             a proxy without a file, on 127.0.0.1:8080 (--listen ADDR)
+longwire doctor URL                   where the way to a WebSocket breaks, and what to write where (doctor -h)
 
   -c FILE        configuration file
   -t             test the configuration and exit

@@ -51,6 +51,11 @@ const MONTHS: [&str; 12] =
 pub struct ClientCertificate(pub(super) Vec<u8>);
 
 impl ClientCertificate {
+    /// From its DER, which is read only when it is asked about.
+    pub fn new(der: Vec<u8>) -> ClientCertificate {
+        ClientCertificate(der)
+    }
+
     /// `$ssl_client_s_dn`: the subject by RFC 2253.
     pub fn subject(&self) -> Option<String> {
         Some(rfc2253(&self.read()?.tbs_certificate.subject))
