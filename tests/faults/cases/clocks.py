@@ -1,0 +1,170 @@
+"""Sockets that end by a clock: the doctor holds them for some seconds."""
+
+import asyncio
+import signal
+
+import broken
+import look
+from lab import Visit, fault
+
+PASS = "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
+
+
+def holding(wanted, seconds=3.2, busy=None):
+    """Holds a silent socket and a busy one, and tells how each ended."""
+
+    async def shows(visit):
+        silent, pinging = await asyncio.gather(look.held(visit, seconds), look.held(visit, seconds, 0.4))
+        return f"silent: {silent}; busy: {pinging}"
+
+    shows.wanted = wanted
+    return shows
+
+
+IDLE = r"^silent: (FIN|RST|closed \d+) after [12]\.\d s; busy: open$"
+LIFETIME = r"^silent: (FIN|RST|closed \d+) after [12]\.\d s; busy: (FIN|RST|closed \d+) after [12]\.\d s$"
+
+
+@fault("idle-timer")
+async def nginx_read_timeout(room):
+    """nginx with `proxy_read_timeout 2s` in front of a server that sends no pings"""
+    port = await room.server(
+        f"location / {{ proxy_pass http://127.0.0.1:{await room.echo()}; {PASS} proxy_read_timeout 2s; }}"
+    )
+    return Visit(f"ws://127.0.0.1:{port}/", holding(IDLE), idle=5, says=("proxy_read_timeout",))
+
+
+@fault("idle-timer")
+async def haproxy_timeout_tunnel(room):
+    """HAProxy with `timeout tunnel 2s`"""
+    backend = await room.echo()
+    port = await room.haproxy(
+        f"listen l\n bind 127.0.0.1:PORT\n timeout tunnel 2s\n server s 127.0.0.1:{backend}\n"
+    )
+    return Visit(f"ws://127.0.0.1:{port}/", holding(IDLE), idle=5)
+
+
+@fault("idle-timer")
+async def application_drops_the_silent(room):
+    """the application closes with 1000 who says nothing for 2 s"""
+
+    async def handler(reader, writer):
+        _, headers = await broken.head(reader)
+        if not broken.is_websocket(headers):
+            return writer.write(broken.response(426, "Upgrade Required"))
+        writer.write(broken.switching(headers))
+        state = {}
+        try:
+            while True:
+                first, payload = await asyncio.wait_for(broken.read_frame(reader), 2)
+                writer.write(broken.echo(first, payload, state))
+                if first & 15 == 8:
+                    return
+        except asyncio.TimeoutError:
+            writer.write(broken.frame(8, (1000).to_bytes(2, "big") + b"idle"))
+            await writer.drain()
+
+    return Visit(f"ws://127.0.0.1:{await room.serve(handler)}/", holding(IDLE), idle=5)
+
+
+@fault("lifetime-limit")
+async def application_limits_the_lifetime(room):
+    """the application closes every socket after 2 s, busy or not"""
+    return Visit(f"ws://127.0.0.1:{await room.echo(close=[1000, 'time is over', 2000])}/", holding(LIFETIME), idle=5)
+
+
+@fault("lifetime-limit")
+async def load_balancer_limits_the_lifetime(room):
+    """a load balancer cuts every connection after 2 s, busy or not, without a Close frame"""
+    port = await room.serve(broken.Relay(await room.echo(), cut=2))
+    return Visit(f"ws://127.0.0.1:{port}/", holding(LIFETIME), idle=5)
+
+
+class Reloads:
+    """Something that happens once the doctor's sockets have been open for a while: at a time of its own, not of theirs."""
+
+    def __init__(self, room, action, after):
+        self.task = asyncio.create_task(self.run(action, after))
+        room.stack.callback(self.task.cancel)
+
+    @staticmethod
+    async def run(action, after):
+        # sleep is the promise: a deployment comes by the clock.
+        await asyncio.sleep(after)
+        await action()
+
+
+def reloading(room, action, after=1.4, again=4.0):
+    """Our own sockets see one reload; the doctor's see the next."""
+
+    async def shows(visit):
+        Reloads(room, action, after)
+        early = asyncio.create_task(look.held(visit, 4))
+        # sleep is the promise: one socket is younger than the other.
+        await asyncio.sleep(0.7)
+        late = await look.held(visit, 4, 0.4)
+        Reloads(room, action, again)
+        return f"{await early}; {late}"
+
+    shows.wanted = r"^(FIN|RST|closed \d+) after \d\.\d s; (FIN|RST|closed \d+) after \d\.\d s$"
+    return shows
+
+
+@fault("closed-together", "lifetime-limit")
+async def nginx_reloaded(room):
+    """nginx is reloaded while sockets are open, with `worker_shutdown_timeout 1s`"""
+    backend = await room.echo()
+    port = await room.server(f"location / {{ proxy_pass http://127.0.0.1:{backend}; {PASS} }}", master=True)
+    program = room.programs[-1]
+
+    async def reload():
+        program.signal(signal.SIGHUP)
+
+    return Visit(f"ws://127.0.0.1:{port}/", reloading(room, reload), idle=7)
+
+
+@fault("closed-together", "lifetime-limit")
+async def application_restarted(room):
+    """the application is restarted while sockets are open: 1001 to all of them"""
+    open_sockets = set()
+
+    async def handler(websocket):
+        open_sockets.add(websocket)
+        try:
+            async for message in websocket:
+                await websocket.send(message)
+        finally:
+            open_sockets.discard(websocket)
+
+    async def restart():
+        await asyncio.gather(*(each.close(1001, "restart") for each in list(open_sockets)), return_exceptions=True)
+
+    port = await room.websockets(handler)
+    return Visit(f"ws://127.0.0.1:{port}/", reloading(room, restart), idle=7)
+
+
+@fault("silent-drop")
+async def forgotten_without_a_word(room):
+    """a middle box forgets the connection after 2 s: nothing passes any more, and no end is told"""
+    port = await room.serve(broken.Relay(await room.echo(), black=2))
+
+    async def shows(visit):
+        websocket = await look.handshake(visit)
+        # sleep is the promise: the box forgets by the clock.
+        await asyncio.sleep(2.5)
+        websocket.send(look.TEXT, b"anybody?")
+        came = await websocket.next()
+        websocket.close()
+        return came
+
+    shows.wanted = "^nothing$"
+    return Visit(f"ws://127.0.0.1:{port}/", shows, idle=5)
+
+
+@fault("hop-breaks", "upgrade-stripped")
+async def proxy_breaks_what_works_directly(room):
+    """compared by `--through` and `--direct`: the server itself is sound, nginx in front of it passes nothing on"""
+    backend = await room.echo()
+    port = await room.server(f"location / {{ proxy_pass http://127.0.0.1:{backend}; }}")
+    url = f"ws://127.0.0.1:{port}/"
+    return Visit(url, "^426", more=("--through", url, "--direct", f"ws://127.0.0.1:{backend}/"))

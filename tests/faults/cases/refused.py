@@ -1,0 +1,306 @@
+"""Servers that do not want this client, this page, this name, or anybody now."""
+
+import broken
+import look
+from lab import Visit, fault
+
+PASS = "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
+HOST = "proxy_set_header Host $http_host;"
+
+
+def at(port, shows, path="/", **more):
+    return Visit(f"ws://127.0.0.1:{port}{path}", shows, **more)
+
+
+def tornado_echo():
+    import tornado.websocket
+
+    class Echo(tornado.websocket.WebSocketHandler):
+        async def on_message(self, message):
+            await self.write_message(message, isinstance(message, bytes))
+
+    return Echo
+
+
+# --- Origin and Host --------------------------------------------------------------------------------------------
+
+
+@fault("origin-refused")
+async def origin_not_listed(room):
+    """Node's ws takes pages of one origin (`verifyClient`): 403 to a page of another"""
+    backend = await room.echo(origins=["https://app.lab.test"])
+    return at(backend, "^403", origin="https://evil.lab.test")
+
+
+@fault("origin-refused")
+async def origin_not_listed_python(room):
+    """Python's websockets with `origins=[...]`: 403 to the page at its own address"""
+
+    async def handler(websocket):
+        async for message in websocket:
+            await websocket.send(message)
+
+    backend = await room.websockets(handler, origins=["https://app.lab.test", None])
+    return at(backend, "^403")
+
+
+@fault("origin-refused")
+async def origin_by_nginx(room):
+    """nginx refuses pages by an `if ($http_origin ...)`: 403"""
+    backend = await room.echo()
+    port = await room.server(
+        'if ($http_origin !~ "^(https://app\\.lab\\.test)?$") { return 403; }\n'
+        f"location / {{ proxy_pass http://127.0.0.1:{backend}; {PASS} {HOST} }}"
+    )
+    return at(port, "^403: .*nginx")
+
+
+@fault("origin-refused")
+async def host_not_passed_on(room):
+    """nginx without `proxy_set_header Host`: Tornado compares Origin with a Host that is the upstream's, 403"""
+    backend = room.tornado([(r"/ws", tornado_echo())])
+    port = await room.nginx(
+        f"upstream app {{ server 127.0.0.1:{backend}; }}\n"
+        f"server {{ listen 127.0.0.1:PORT; location / {{ proxy_pass http://app; {PASS} }} }}"
+    )
+    return at(port, "^403: ", path="/ws", says=("proxy_set_header Host",))
+
+
+@fault("origin-refused")
+async def host_without_its_port(room):
+    """nginx at a port that is not 80 with `Host $host`: the port is lost, Tornado refuses the page's Origin"""
+    backend = room.tornado([(r"/ws", tornado_echo())])
+    port = await room.server(f"location / {{ proxy_pass http://127.0.0.1:{backend}; {PASS} proxy_set_header Host $host; }}")
+    return at(port, "^403: ", path="/ws", says=("$http_host",))
+
+
+@fault("host-refused")
+async def development_server_checks_host(room):
+    """a development server that answers for `localhost` alone: 403 "Invalid Host header\""""
+    return at(await room.echo(hosts=["localhost"], page="hello"), "^403: .*Invalid Host header")
+
+
+@fault("forbidden")
+async def denied_by_address(room):
+    """nginx with `deny all`"""
+    backend = await room.echo()
+    port = await room.server(f"deny all; location / {{ proxy_pass http://127.0.0.1:{backend}; {PASS} {HOST} }}")
+    return at(port, "^403: ", path="/ws")
+
+
+@fault("forbidden")
+async def haproxy_denies_upgrades(room):
+    """HAProxy denies handshakes (`http-request deny if { hdr(upgrade) -i websocket }`), other requests pass"""
+    backend = await room.echo(page="hello")
+    port = await room.haproxy(
+        "listen l\n bind 127.0.0.1:PORT\n http-request deny if { hdr(upgrade) -i websocket }\n"
+        f" server s 127.0.0.1:{backend}\n"
+    )
+    return at(port, "^403: ")
+
+
+@fault("header-refused")
+async def extensions_refused(room):
+    """a server that answers 400 where Sec-WebSocket-Extensions is offered"""
+
+    def answer(headers):
+        if "sec-websocket-extensions" in headers:
+            return broken.response(400, "Bad Request")
+        return broken.switching(headers)
+
+    return at(await room.serve(broken.answering(answer)), "^400: ")
+
+
+# --- who it is --------------------------------------------------------------------------------------------------
+
+
+@fault("login-required")
+async def basic_password(room):
+    """nginx with `auth_basic`: 401"""
+    users = room.write("users", "anna:{PLAIN}secret\n")
+    backend = await room.echo()
+    port = await room.server(
+        f'auth_basic "lab"; auth_basic_user_file {users}; '
+        f"location / {{ proxy_pass http://127.0.0.1:{backend}; {PASS} {HOST} }}"
+    )
+    return at(port, "^401: ", path="/ws")
+
+
+@fault("login-required")
+async def token_missing(room):
+    """Node's ws asks for a token in Authorization: 401"""
+    return at(await room.echo(token="Bearer right"), "^401")
+
+
+@fault("login-required", "forbidden")
+async def auth_request_refuses(room):
+    """nginx with `auth_request`, whose answer is 401"""
+    backend = await room.echo()
+    port = await room.server(
+        f"location / {{ auth_request /auth; proxy_pass http://127.0.0.1:{backend}; {PASS} {HOST} }}\n"
+        "location = /auth { internal; return 401; }"
+    )
+    return at(port, "^401: ", path="/ws")
+
+
+# --- subprotocols -----------------------------------------------------------------------------------------------
+
+
+@fault("subprotocol-needed")
+async def subprotocol_missing(room):
+    """Python's websockets refuses who offers no subprotocol: 400"""
+    from websockets.exceptions import NegotiationError
+
+    async def handler(websocket):
+        async for message in websocket:
+            await websocket.send(message)
+
+    def select(connection, offered):
+        if "graphql-transport-ws" not in offered:
+            raise NegotiationError("missing subprotocol")
+        return "graphql-transport-ws"
+
+    return at(await room.websockets(handler, select_subprotocol=select), "^400: ")
+
+
+@fault("subprotocol-needed")
+async def subprotocol_missing_after_the_handshake(room):
+    """a GraphQL server opens the socket, and closes it with 4406 for want of a subprotocol"""
+    backend = await room.echo(subprotocol="graphql-transport-ws", strict=True)
+    return at(backend, "^101, closed 4406", path="/graphql")
+
+
+@fault("subprotocol-wrong")
+async def subprotocol_dropped_by_proxy(room):
+    """nginx takes Sec-WebSocket-Protocol away: the answer names none, and browsers give up"""
+    backend = await room.echo(subprotocol="chat.v1")
+    port = await room.server(
+        f'location / {{ proxy_pass http://127.0.0.1:{backend}; {PASS} proxy_set_header Sec-WebSocket-Protocol ""; }}'
+    )
+    return at(port, "^101 with wrong Protocol: None", subprotocol="chat.v1")
+
+
+@fault("subprotocol-wrong")
+async def subprotocol_never_offered(room):
+    """a server that names a subprotocol which the client did not offer"""
+    port = await room.serve(broken.answering(lambda headers: broken.switching(headers, "Sec-WebSocket-Protocol: chat")))
+    return at(port, "^101 with wrong Protocol: chat")
+
+
+# --- nobody there, or too many -----------------------------------------------------------------------------------
+
+
+@fault("backend-down")
+async def nginx_backend_down(room):
+    """nobody listens at nginx's backend: 502"""
+    port = await room.server(f"location / {{ proxy_pass http://127.0.0.1:{room.dead_port()}; {PASS} }}")
+    return at(port, "^502: ", path="/ws")
+
+
+@fault("backend-down")
+async def haproxy_backend_down(room):
+    """nobody listens at HAProxy's backend: its 503"""
+    port = await room.haproxy(f"listen l\n bind 127.0.0.1:PORT\n retries 1\n server s 127.0.0.1:{room.dead_port()}\n")
+    return at(port, "^503: ")
+
+
+@fault("backend-down")
+async def caddy_backend_down(room):
+    """nobody listens at Caddy's backend: 502"""
+    dead = room.dead_port()
+    port = await room.caddy(f"http://127.0.0.1:PORT {{\n bind 127.0.0.1\n reverse_proxy 127.0.0.1:{dead}\n}}\n")
+    return at(port, "^502: ")
+
+
+@fault("backend-down")
+async def backend_ends_without_answer(room):
+    """nginx's backend ends the connection instead of answering: 502"""
+
+    async def handler(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+
+    port = await room.server(f"location / {{ proxy_pass http://127.0.0.1:{await room.serve(handler)}; {PASS} }}")
+    return at(port, "^502: ")
+
+
+@fault("backend-slow")
+async def nginx_gives_up(room):
+    """nginx's backend does not answer the handshake within `proxy_read_timeout`: 504"""
+
+    async def handler(reader, writer):
+        await reader.read(-1)
+
+    backend = await room.serve(handler)
+    port = await room.server(
+        f"location / {{ proxy_pass http://127.0.0.1:{backend}; {PASS} proxy_read_timeout 500ms; }}"
+    )
+    return at(port, "^504: ")
+
+
+@fault("backend-slow")
+async def haproxy_gives_up(room):
+    """HAProxy's backend does not answer within `timeout server`: 504"""
+
+    async def handler(reader, writer):
+        await reader.read(-1)
+
+    backend = await room.serve(handler)
+    port = await room.haproxy(
+        f"listen l\n bind 127.0.0.1:PORT\n timeout server 500ms\n server s 127.0.0.1:{backend}\n"
+    )
+    return at(port, "^504: ")
+
+
+@fault("rate-limited", "overloaded")
+async def limit_conn_reached(room):
+    """`limit_conn` allows one WebSocket for an address, and one is open: nginx's 503"""
+    backend = await room.echo()
+    port = await room.nginx(
+        "limit_conn_zone $binary_remote_addr zone=c:1m;\n"
+        f"server {{ listen 127.0.0.1:PORT; limit_conn c 1; location / {{ proxy_pass http://127.0.0.1:{backend};"
+        f" {PASS} {HOST} }} }}"
+    )
+    first = await look.handshake(Visit(f"ws://127.0.0.1:{port}/", ""))
+    room.stack.callback(first.close)
+    return at(port, "^503: ")
+
+
+@fault("rate-limited")
+async def limit_req_reached(room):
+    """`limit_req` with `limit_req_status 429`, and the minute's one request is spent"""
+    backend = await room.echo()
+    port = await room.nginx(
+        "limit_req_zone $binary_remote_addr zone=r:1m rate=1r/m; limit_req_status 429;\n"
+        f"server {{ listen 127.0.0.1:PORT; limit_req zone=r; location / {{ proxy_pass http://127.0.0.1:{backend};"
+        f" {PASS} {HOST} }} }}"
+    )
+    (await look.handshake(Visit(f"ws://127.0.0.1:{port}/", ""))).close()
+    return at(port, "^429: ")
+
+
+@fault("overloaded")
+async def application_says_503(room):
+    """the application is full: 503 with Retry-After"""
+    port = await room.serve(broken.answering(lambda _: broken.response(503, "too many users", "Retry-After: 30"), "hello"))
+    return at(port, "^503: ")
+
+
+@fault("server-error")
+async def application_fails(room):
+    """the application fails over the handshake: 500"""
+    port = await room.serve(broken.answering(lambda _: broken.response(500, "Internal Server Error"), "hello"))
+    return at(port, "^500: ")
+
+
+@fault("head-too-large")
+async def cookies_too_large_for_nginx(room):
+    """cookies of 9 KB: nginx's 400 "Request Header Or Cookie Too Large\""""
+    backend = await room.echo()
+    port = await room.server(f"location / {{ proxy_pass http://127.0.0.1:{backend}; {PASS} {HOST} }}")
+    return at(port, "^400: .*Cookie Too Large", headers=("Cookie: blob=" + "x" * 9000,))
+
+
+@fault("head-too-large")
+async def cookies_too_large_for_node(room):
+    """cookies of 20 KB: Node's 431"""
+    return at(await room.echo(), "^431", headers=("Cookie: blob=" + "x" * 20000,))
