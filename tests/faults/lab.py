@@ -85,6 +85,7 @@ def fault(*verdicts, missed=None):
     def register(function):
         name = function.__name__.strip("_").replace("_", "-")
         setting = " ".join(function.__doc__.split())
+        assert all(name != case.name for case in CASES), f"two cases are called {name}"
         CASES.append(Case(name, setting, verdicts, function, missed))
         return function
 
@@ -103,14 +104,17 @@ class Lab:
         self.certificates = certificates
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="longwire-faults-"))
         self.stack = contextlib.AsyncExitStack()
-        self.programs = []
+        self.programs, self.troubles = [], []
 
     async def __aenter__(self):
         return self
 
     async def __aexit__(self, *_):
         for program in reversed(self.programs):
-            program.stop()
+            # In a thread: the servers of this process go on meanwhile.
+            trouble = await asyncio.to_thread(program.stop)
+            if trouble and program.name.startswith("longwire"):
+                self.troubles.append(f"longwire {trouble}: {program.log[-800:]}")
         await self.stack.aclose()
         shutil.rmtree(self.folder, ignore_errors=True)
 

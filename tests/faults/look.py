@@ -90,12 +90,14 @@ def _place(visit):
     return secure, host, address, port, path + (f"?{url.query}" if url.query else "")
 
 
-async def connect(visit):
+async def connect(visit, alpn=()):
     """A connection to where the visit goes."""
     secure, host, address, port, _ = _place(visit)
     context = None
     if secure:
         context = ssl.create_default_context(cafile=visit.ca)
+        if alpn:
+            context.set_alpn_protocols(list(alpn))
     try:
         opening = asyncio.open_connection(
             address, port, ssl=context, server_hostname=host if secure else None, limit=1 << 24
@@ -264,3 +266,37 @@ async def get(visit, path, method="GET", body=b"", headers=()):
     head, _, rest = data.partition(b"\r\n\r\n")
     lines = head.decode("latin-1").split("\r\n")
     return int(lines[0].split()[1]), lines[1:], rest
+
+
+async def over_http2(visit):
+    """The handshake of RFC 8441, in frames of our own: `announced` or not, and whether the answer is 200."""
+    _, host, _, port, path = _place(visit)
+    reader, writer = await connect(visit, ["h2"])
+
+    def frame(kind, flags, stream, payload):
+        writer.write(len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload)
+
+    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+    frame(4, 0, 0, b"")
+    announced = None
+    try:
+        while True:
+            head = await asyncio.wait_for(reader.readexactly(9), PATIENCE)
+            payload = await reader.readexactly(int.from_bytes(head[:3], "big"))
+            kind, flags = head[3], head[4]
+            if kind == 4 and not flags & 1:
+                settings = {payload[at : at + 2]: payload[at + 2 : at + 6] for at in range(0, len(payload), 6)}
+                announced = settings.get(b"\0\x08") == b"\0\0\0\x01"
+                frame(4, 1, 0, b"")
+                fields = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":path", path),
+                          (":authority", f"{host}:{port}"), ("sec-websocket-version", "13")]  # fmt: skip
+                # Each field as a literal that is not indexed.
+                block = b"".join(b"\0" + bytes([len(n)]) + n.encode() + bytes([len(v)]) + v.encode() for n, v in fields)
+                frame(1, 4, 1, block)
+            elif kind == 1:
+                status = "200" if b"\x88" in payload[:4] else "not 200"
+                return f"{'announced' if announced else 'not announced'}, {status}"
+            elif kind in (3, 7):
+                return f"{'announced' if announced else 'not announced'}, reset"
+    finally:
+        writer.close()

@@ -111,6 +111,23 @@ async def extensions_refused(room):
     return at(await room.serve(broken.answering(answer)), "^400: ")
 
 
+@fault("header-refused")
+async def connection_compared_as_text(room):
+    """Caddy sends on as a WebSocket what has exactly `Connection: Upgrade`; Firefox says `keep-alive, Upgrade`: 404"""
+    backend = await room.echo()
+    port = await room.caddy(
+        "http://127.0.0.1:PORT {\n bind 127.0.0.1\n @websocket {\n header Connection Upgrade\n"
+        f" header Upgrade websocket\n }}\n handle @websocket {{\n reverse_proxy 127.0.0.1:{backend}\n }}\n"
+        ' handle {\n respond "Not Found" 404\n }\n}\n'
+    )
+
+    async def shows(visit):
+        return f"{await look.words(visit)}; {await look.words(visit, Connection='keep-alive, Upgrade')}"
+
+    shows.wanted = "^101, open; 404: "
+    return at(port, shows)
+
+
 # --- who it is --------------------------------------------------------------------------------------------------
 
 

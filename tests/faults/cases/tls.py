@@ -1,5 +1,6 @@
 """TLS: certificates, versions, ports of the wrong kind, HTTP/2."""
 
+import look
 from lab import Visit, fault
 
 PASS = "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
@@ -143,6 +144,35 @@ async def http2_alone(room):
     made = room.certificate("plain")
     port = await room.node(kind="h2", cert=made.cert, key=made.key)
     return await visit(room, port, "^(40[0-9]|tls: |ended|not http)")
+
+
+@fault("h2-connect-broken")
+async def http2_websockets_denied(room):
+    """HAProxy announces WebSockets over HTTP/2, and a rule refuses what comes that way; HTTP/1.1 works"""
+    backend = await room.echo()
+    made = room.certificate("good")
+    port = await room.haproxy(
+        f"listen l\n bind 127.0.0.1:PORT ssl crt {made.pem} alpn h2,http/1.1\n"
+        f" http-request deny if HTTP_2.0 {{ hdr(upgrade) -m found }}\n server s 127.0.0.1:{backend}\n"
+    )
+
+    async def shows(visit):
+        return f"{await look.words(visit)}; over HTTP/2: {await look.over_http2(visit)}"
+
+    shows.wanted = "^101, open; over HTTP/2: announced, not 200"
+    return await visit(room, port, shows)
+
+
+@fault("backend-down")
+async def haproxy_speaks_http2_to_nginx(room):
+    """HAProxy speaks HTTP/2 to its backend (`proto h2`), an nginx that knows no WebSockets over it: 502"""
+    backend = await room.echo()
+    inner = await room.nginx(
+        f"server {{ listen 127.0.0.1:PORT; http2 on; location / {{ proxy_pass http://127.0.0.1:{backend}; {PASS} }} }}",
+        version="new",
+    )
+    port = await room.haproxy(f"listen l\n bind 127.0.0.1:PORT\n server s 127.0.0.1:{inner} proto h2\n")
+    return Visit(f"ws://127.0.0.1:{port}/", "^502: ")
 
 
 @fault("backend-down")
