@@ -130,7 +130,7 @@ class Lab:
         path.write_text(text)
         return path
 
-    async def nginx(self, inside, version="old", master=False):
+    async def nginx(self, inside, version="old", master=False, connections=512):
         """nginx on this inside of its http block, in which PORT stands for its port; gives the port. The `old` one is
         Debian's, the `new` one comes from PyPI."""
         port = programs.free_port()
@@ -142,7 +142,7 @@ class Lab:
         file = self.write(
             "nginx.conf",
             f"daemon off; {head} pid {folder}/pid; error_log stderr info; worker_shutdown_timeout 1s;\n"
-            f"events {{ worker_connections 512; }}\nhttp {{ access_log off; {scratch}\n"
+            f"events {{ worker_connections {connections}; }}\nhttp {{ access_log off; {scratch}\n"
             f"{self._words(inside, PORT=port)}\n}}\n",
         )
         if version == "old":
@@ -178,6 +178,16 @@ class Lab:
         environment = {"XDG_DATA_HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder), "HOME": str(self.folder)}
         command = ["caddy", "run", "--config", file, "--adapter", "caddyfile"]
         await self.start("caddy", command, port, env=environment)
+        return port
+
+    async def apache(self, text):
+        """Apache with what a proxy needs and these directives, as one process."""
+        port = programs.free_port()
+        modules = ("mpm_event", "authz_core", "proxy", "proxy_http", "proxy_wstunnel", "headers", "rewrite")
+        loads = "".join(f"LoadModule {each}_module /usr/lib/apache2/modules/mod_{each}.so\n" for each in modules)
+        frame = f"ServerName localhost\nListen 127.0.0.1:{port}\nPidFile apache.pid\nErrorLog /dev/stderr\nLogLevel warn\n"
+        file = self.write("apache.conf", f"ServerRoot {self.folder}\n{loads}{frame}{text}\n")
+        await self.start("apache", ["apache2", "-X", "-f", file], port)
         return port
 
     async def longwire(self, inside):

@@ -127,7 +127,7 @@ async def server_masks(room):
     return at(await room.serve(handler), shows)
 
 
-@fault("protocol-broken", "early-bytes")
+@fault("protocol-broken")
 async def http_after_the_101(room):
     """behind the 101 comes another HTTP answer instead of frames"""
 

@@ -7,6 +7,7 @@ from clocks import holding
 from lab import Skip, Visit, sound
 from look import TEXT
 from messages import LONG, saying
+from reach import resolver, words_at
 from refused import tornado_echo
 
 PASS = (
@@ -92,6 +93,13 @@ async def caddy_in_front(room):
 
 
 @sound
+async def apache_in_front(room):
+    """Apache with `ProxyPass ... upgrade=websocket`, Node's ws behind it"""
+    backend = await room.echo(page="hello")
+    return at(await room.apache(f"ProxyPass / http://127.0.0.1:{backend}/ upgrade=websocket"))
+
+
+@sound
 async def longwire_in_front(room):
     """Longwire with `proxy_pass` alone, Node's ws behind it"""
     backend = await room.echo()
@@ -112,6 +120,17 @@ async def nginx_tls(room):
     backend = await room.echo()
     made = room.certificate("good")
     port = await room.nginx(f"{MAP} server {{ {tls(made)} location / {{ proxy_pass http://127.0.0.1:{backend}; {PASS} }} }}")
+    return secure(room, port)
+
+
+@sound
+async def tls_1_2_alone(room):
+    """nginx with TLS 1.2 and nothing newer"""
+    backend = await room.echo()
+    made = room.certificate("good")
+    port = await room.nginx(
+        f"{MAP} server {{ {tls(made)} ssl_protocols TLSv1.2; location / {{ proxy_pass http://127.0.0.1:{backend}; {PASS} }} }}"
+    )
     return secure(room, port)
 
 
@@ -247,6 +266,20 @@ async def cookie_given(room):
 
 
 @sound
+async def token_in_the_url(room):
+    """a server at a path of its own that asks for a token in the URL's query"""
+    return at(await room.nginx(site(await room.echo(query="token=abc"))), "/v2/rooms/7/live?token=abc&x=%2F")
+
+
+@sound
+async def rate_limited_with_room(room):
+    """nginx with `limit_req` of 10 a second and a burst of 20, and `limit_conn 10`"""
+    zones = "limit_req_zone $binary_remote_addr zone=r:1m rate=10r/s; limit_conn_zone $binary_remote_addr zone=c:1m;\n"
+    limits = "limit_req zone=r burst=20 nodelay; limit_conn c 10;"
+    return at(await room.nginx(zones + site(await room.echo(), limits)))
+
+
+@sound
 async def origin_right(room):
     """a server that takes pages of one origin alone, and `--origin` names it"""
     return at(await room.echo(origins=["https://app.lab.test"]), origin="https://app.lab.test")
@@ -350,6 +383,21 @@ async def ipv6_alone(room):
     except OSError as error:
         raise Skip(f"no IPv6: {error}") from None
     return Visit(f"ws://[::1]:{port}/", OPEN)
+
+
+@sound
+async def two_addresses(room):
+    """a name with two addresses, and servers at both"""
+    port = await room.echo()
+    second = f"server {{ listen 127.0.0.8:{port}; location / {{ proxy_pass http://127.0.0.1:{port}; {PASS} }} }}"
+    await room.nginx(f"{MAP} {second} server {{ listen 127.0.0.1:PORT; }}")
+    conf = await resolver(room, "127.0.0.75", {"chat.lab.test": ["127.0.0.1", "127.0.0.8"]})
+
+    async def shows(visit):
+        return f"{await words_at(f'ws://127.0.0.8:{port}/')}; {await words_at(f'ws://127.0.0.1:{port}/')}"
+
+    shows.wanted = "^101, open; 101, open$"
+    return Visit(f"ws://chat.lab.test:{port}/", shows, resolver=conf)
 
 
 @sound

@@ -64,7 +64,7 @@ async def canonical_host(room):
     return Visit(f"ws://127.0.0.1:{port}/ws", "^301 to http://www.lab.invalid")
 
 
-@fault("redirect-loop", "redirect-to-https")
+@fault("redirect-loop")
 async def https_to_itself(room):
     """nginx ends TLS without telling by X-Forwarded-Proto, and the application redirects https to itself"""
     async def handler(reader, writer):

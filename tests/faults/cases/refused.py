@@ -149,7 +149,7 @@ async def token_missing(room):
     return at(await room.echo(token="Bearer right"), "^401")
 
 
-@fault("login-required", "forbidden")
+@fault("login-required")
 async def auth_request_refuses(room):
     """nginx with `auth_request`, whose answer is 401"""
     backend = await room.echo()
@@ -268,7 +268,7 @@ async def haproxy_gives_up(room):
     return at(port, "^504: ")
 
 
-@fault("rate-limited", "overloaded")
+@fault("rate-limited")
 async def limit_conn_reached(room):
     """`limit_conn` allows one WebSocket for an address, and one is open: nginx's 503"""
     backend = await room.echo()
@@ -307,6 +307,23 @@ async def application_fails(room):
     """the application fails over the handshake: 500"""
     port = await room.serve(broken.answering(lambda _: broken.response(500, "Internal Server Error"), "hello"))
     return at(port, "^500: ")
+
+
+@fault("server-error", "overloaded")
+async def worker_connections_spent(room):
+    """`worker_connections` of nginx are used up by open WebSockets: 500, or the connection ends"""
+    backend = await room.echo()
+    port = await room.server(
+        f"location / {{ proxy_pass http://127.0.0.1:{backend}; {PASS} {HOST} }}", connections=12
+    )
+    visit = Visit(f"ws://127.0.0.1:{port}/", "")
+    for _ in range(12):
+        try:
+            held = await look.handshake(visit)
+        except look.Trouble:
+            break
+        room.stack.callback(held.close)
+    return at(port, "^(500|ended)")
 
 
 @fault("head-too-large")

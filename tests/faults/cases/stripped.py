@@ -149,6 +149,14 @@ async def caddy_deletes_upgrade(room):
     return Visit(f"ws://127.0.0.1:{port}/ws", "^426: ")
 
 
+@fault("upgrade-stripped")
+async def apache_bare(room):
+    """Apache with `ProxyPass` alone, Node's ws behind it"""
+    backend = await room.echo()
+    port = await room.apache(f"ProxyPass / http://127.0.0.1:{backend}/")
+    return Visit(f"ws://127.0.0.1:{port}/ws", "^(426|400): ", says=("upgrade=websocket",))
+
+
 @fault("upgrade-stripped", "page-fallback")
 async def error_page_hides_426(room):
     """nginx passes nothing on, and `proxy_intercept_errors` hides the backend's 426 behind a page"""

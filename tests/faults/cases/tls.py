@@ -146,6 +146,16 @@ async def http2_alone(room):
     return await visit(room, port, "^(40[0-9]|tls: |ended|not http)")
 
 
+@fault("h2-without-extended-connect", "not-http")
+async def plain_http2_alone(room):
+    """`listen ... http2` without `ssl` in Debian's nginx: the port speaks HTTP/2 alone, in the clear"""
+    backend = await room.echo()
+    port = await room.nginx(
+        f"server {{ listen 127.0.0.1:PORT http2; location / {{ proxy_pass http://127.0.0.1:{backend}; {PASS} }} }}"
+    )
+    return Visit(f"ws://127.0.0.1:{port}/", "^(not http|ended)")
+
+
 @fault("h2-connect-broken")
 async def http2_websockets_denied(room):
     """HAProxy announces WebSockets over HTTP/2, and a rule refuses what comes that way; HTTP/1.1 works"""
@@ -183,7 +193,7 @@ async def nginx_speaks_tls_to_a_plain_port(room):
     return Visit(f"ws://127.0.0.1:{port}/", "^502: .*nginx")
 
 
-@fault("tls-to-backend", "plain-on-tls-port")
+@fault("tls-to-backend")
 async def nginx_speaks_plainly_to_a_tls_port(room):
     """nginx with `proxy_pass http://` to the TLS port of another nginx, whose 400 comes through"""
     backend = await secure(room, "plain")

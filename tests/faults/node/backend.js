@@ -6,6 +6,7 @@
 //   delay       milliseconds until the handshake is answered
 //   origins     pages that may open a WebSocket (one without Origin may)
 //   token       what Authorization must be; cookie: what Cookie must hold; each else 401
+//   query       what the URL must hold, else 401
 //   hosts       names under which it answers, else 403 "Invalid Host header" for everything
 //   subprotocol the one it speaks; strict: without it the socket is closed with 4406
 //   json        closes with 4400 what is no JSON
@@ -56,6 +57,7 @@ if (o.kind === 'socket.io') {
   const { WebSocketServer } = load('ws');
   const refusal = request => {
     if (o.token && request.headers.authorization !== o.token) return 401;
+    if (o.query && !request.url.includes(o.query)) return 401;
     if (o.cookie && !(request.headers.cookie || '').includes(o.cookie)) return 401;
     if (o.origins && request.headers.origin && !o.origins.includes(request.headers.origin)) return 403;
     return 0;
