@@ -56,6 +56,8 @@ class Visit:
     resolver: str = None
     # What must stand in what the doctor says, beside the verdict.
     says: tuple = ()
+    # A coroutine function of what the doctor reported, which gives what is wrong with it, or None.
+    then: object = None
 
     def arguments(self):
         found = [self.url, *self.more]

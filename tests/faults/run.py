@@ -10,7 +10,6 @@ the cases need.
 import asyncio
 import importlib
 import json
-import os
 import pathlib
 import re
 import sys
@@ -72,29 +71,38 @@ async def examine(case, certificates, setup):
     return result
 
 
-async def ask(room, visit, result):
+async def doctor(room, visit):
+    """Runs the doctor: exit status, what it reported or None, what it wrote."""
     command = [programs.LONGWIRE, "doctor", "--json", *visit.arguments()]
     if visit.resolver:
         # Its own resolv.conf, in a mount namespace of its own: root may do that.
         inner = 'mount --bind "$1" /etc/resolv.conf && shift && exec "$@"'
         command = ["unshare", "--mount", "sh", "-c", inner, "sh", visit.resolver, *command]
-    began = time.monotonic()
     status, out, err = await lab.run(*command, bound=30 + 3 * visit.idle, cwd=room.folder)
-    result.took = time.monotonic() - began
     try:
         report = json.loads(out)
-        result.given = report["verdict"]["id"] if isinstance(report["verdict"], dict) else report["verdict"]
+        return status, report if "id" in report["verdict"] else None, out
     except (ValueError, KeyError, TypeError):
-        return result.fail(f"no verdict (status {status}): {(err or out)[-600:]}")
+        return status, None, err or out
+
+
+async def ask(room, visit, result):
     case = result.case
+    began = time.monotonic()
+    status, report, out = await doctor(room, visit)
+    result.took = time.monotonic() - began
+    if not report:
+        return result.fail(f"no verdict (status {status}): {out[-600:]}")
+    result.given = report["verdict"]["id"]
     if result.given not in case.verdicts:
-        sentence = report["verdict"].get("sentence") if isinstance(report["verdict"], dict) else ""
-        result.fail(f"called {result.given}, is {' or '.join(case.verdicts)}: {sentence or ''}")
+        result.fail(f"called {result.given}, is {' or '.join(case.verdicts)}: {report['verdict'].get('sentence')}")
     elif status != STATUS.get(result.given, 1):
         result.fail(f"exit status {status}, wanted {STATUS.get(result.given, 1)}")
     for words in visit.says:
         if words not in out:
             result.fail(f"does not say `{words}`")
+    if visit.then and not result.lines and (wrong := await visit.then(report, lambda visit: doctor(room, visit))):
+        result.fail(wrong)
     if result.took > QUICK + visit.idle:
         result.fail(f"took {result.took:.1f} s")
     if not result.lines:
@@ -174,5 +182,4 @@ async def main(words):
 
 
 if __name__ == "__main__":
-    os.umask(0o022)
     sys.exit(asyncio.run(main(sys.argv[1:])))

@@ -110,7 +110,7 @@ def reloading(room, action, after=1.4, again=4.0):
     return shows
 
 
-@fault("closed-together", "lifetime-limit")
+@fault("closed-together")
 async def nginx_reloaded(room):
     """nginx is reloaded while sockets are open, with `worker_shutdown_timeout 1s`"""
     backend = await room.echo()
@@ -123,7 +123,7 @@ async def nginx_reloaded(room):
     return Visit(f"ws://127.0.0.1:{port}/", reloading(room, reload), idle=7)
 
 
-@fault("closed-together", "lifetime-limit")
+@fault("closed-together")
 async def application_restarted(room):
     """the application is restarted while sockets are open: 1001 to all of them"""
     open_sockets = set()

@@ -1,7 +1,9 @@
 """Proxies that do not pass on what a WebSocket needs: by the lines that are missing, lost, or at the wrong place."""
 
+import re
+
 import broken
-from lab import Visit, fault
+from lab import SOUND, Visit, fault
 
 LINES = "proxy_set_header Upgrade $http_upgrade"
 UPGRADE = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
@@ -17,11 +19,35 @@ def at(port, path="/ws", shows=""):
     return Visit(f"ws://127.0.0.1:{port}{path}", shows, says=(LINES,))
 
 
+def cured(room, passing):
+    """Writes the lines that the doctor gave into the file, and asks it again: under nginx, and under Longwire."""
+
+    async def then(report, doctor):
+        lines = [line for fix in report["verdict"]["fix"] if "nginx" in fix["where"] for line in fix["lines"]]
+        text = "\n".join(lines)
+        maps = re.findall(r"map [^{]*\{[^}]*\}", text)
+        for each in maps:
+            text = text.replace(each, "")
+        file = "\n".join(maps) + f"\nserver {{ listen 127.0.0.1:PORT; location / {{ {passing} {text} }} }}"
+        for program in (room.nginx, room.longwire):
+            try:
+                port = await program(file)
+            except RuntimeError as error:
+                return f"does not run with the lines given: {error}"
+            _, report, out = await doctor(Visit(f"ws://127.0.0.1:{port}/ws", ""))
+            if not report or report["verdict"]["id"] != SOUND:
+                return f"{program.__name__} with the lines given is not called sound: {out[:600]}"
+
+    return then
+
+
 @fault("upgrade-stripped")
 async def nginx_bare_to_ws(room):
-    """Debian's nginx with `proxy_pass` alone, Node's ws behind it"""
-    port = await room.server(f"location / {{ proxy_pass http://127.0.0.1:{await room.echo()}; }}")
-    return at(port, shows="^426: .*Upgrade Required")
+    """Debian's nginx with `proxy_pass` alone, Node's ws behind it; with the doctor's lines it is sound, also in Longwire"""
+    passing = f"proxy_pass http://127.0.0.1:{await room.echo()};"
+    visit = at(await room.server(f"location / {{ {passing} }}"), shows="^426: .*Upgrade Required")
+    visit.then = cured(room, passing)
+    return visit
 
 
 @fault("upgrade-stripped")
@@ -33,10 +59,11 @@ async def new_nginx_bare_to_ws(room):
 
 @fault("upgrade-stripped")
 async def nginx_bare_to_python(room):
-    """nginx with `proxy_pass` alone, Python's websockets behind it"""
-    backend = await room.websockets(echo)
-    port = await room.server(f"location / {{ proxy_pass http://127.0.0.1:{backend}; proxy_http_version 1.1; }}")
-    return at(port, shows="^426: ")
+    """nginx with `proxy_pass` alone, Python's websockets behind it; with the doctor's lines it is sound, also in Longwire"""
+    passing = f"proxy_pass http://127.0.0.1:{await room.websockets(echo)};"
+    visit = at(await room.server(f"location / {{ {passing} }}"), shows="^(426|505): ")
+    visit.then = cured(room, passing)
+    return visit
 
 
 @fault("upgrade-stripped")
