@@ -1,0 +1,128 @@
+"""Whether nginx does what the rules of `longwire check` say: each rule's bad and good configuration, with a real nginx, real
+servers behind it and a real client.
+
+    tests/check/run.py [--show] [RULE...]
+
+Words choose rules; `--show` prints what was seen. NGINX names another new nginx; the system's is the old one. The configurations are
+crates/conf/tests/check/RULE/{bad,good}.conf; each is run as it is, with its addresses moved aside.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import pathlib
+import resource
+import shutil
+import ssl
+import sys
+import tempfile
+import time
+import traceback
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "nginx")]
+
+import programs  # noqa: E402
+from proofs import PROOFS  # noqa: E402
+from servers import Servers  # noqa: E402
+from stand import Nginx, Skip, Stand, Wrong, prepared  # noqa: E402
+
+RULES = programs.ROOT / "crates" / "conf" / "tests" / "check"
+AT_ONCE = 4
+# A proof that waits for nginx's own minute, and needs nothing but time.
+SLOW = ("read-timeout-short",)
+for module in ("starting", "handshakes", "ways", "times", "numbers"):
+    importlib.import_module(f"proofs.{module}")
+
+
+class House:
+    """What all proofs share: servers, a certificate, and where clients and taps connect from, if that matters."""
+
+    source = None
+
+    async def __aenter__(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="longwire-check-"))
+        self.certificate = programs.certificate(str(self.folder))
+        self.context, self.named = (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) for _ in range(2))
+        for context in (self.context, self.named):
+            context.load_cert_chain(self.certificate["cert"], self.certificate["key"])
+        self.named.sni_callback = lambda _, name, __: None if name else ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+        self.servers = await Servers().__aenter__()
+        return self
+
+    async def __aexit__(self, *_):
+        await self.servers.__aexit__()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Room:
+    """One rule and one nginx."""
+
+    def __init__(self, house, rule, nginx):
+        self.house, self.rule, self.nginx, self.servers = house, rule, nginx, house.servers
+
+    def text(self, which):
+        return (RULES / self.rule / f"{which}.conf").read_text()
+
+    def stand(self, which, kinds=None, **more):
+        return Stand(self.text(which), self.nginx, self.house, kinds, **more)
+
+    async def refusal(self, which):
+        """What nginx says when it does not take a configuration; None when it does."""
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="longwire-check-"))
+        try:
+            file = folder / "nginx.conf"
+            file.write_text(prepared(self.text(which), folder, self.house.certificate))
+            ok, said = await asyncio.to_thread(programs.check, "nginx", file, folder, self.nginx.path)
+            return None if ok or "syntax is ok" in said else said.split("[emerg] ")[-1].strip().splitlines()[0]
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def nginxes():
+    found = [Nginx(programs.nginx())]
+    if older := programs.older_nginx():
+        found.append(Nginx(older))
+    return found
+
+
+async def main(words):
+    show, words = "--show" in words, [word for word in words if not word.startswith("--")]
+    began = time.monotonic()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    rules = sorted(path.name for path in RULES.iterdir() if path.is_dir() and (not words or path.name in words))
+    counts = {"passed": 0, "failed": 0, "skipped": 0}
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(house, rule, nginx):
+        async with contextlib.nullcontext() if rule in SLOW else gate:
+            since = time.monotonic()
+            try:
+                said, end = await PROOFS[rule](Room(house, rule, nginx)), "passed"
+            except Wrong as wrong:
+                said, end = str(wrong), "failed"
+            except Skip as skip:
+                said, end = str(skip), "skipped"
+            except Exception:
+                said, end = traceback.format_exc(), "failed"
+        counts[end] += 1
+        if show or end != "passed":
+            print(f"{'FAIL ' if end == 'failed' else 'skip ' if end == 'skipped' else ''}{rule} ({nginx}, {time.monotonic() - since:.1f} s): {said}", flush=True)
+
+    async with House() as house:
+        work = [one(house, rule, nginx) for rule in rules if rule in PROOFS for nginx in nginxes()]
+        await asyncio.gather(*work)
+    for rule in rules:
+        if rule not in PROOFS:
+            counts["failed"] += 1
+            print(f"FAIL {rule}: there is no proof of it")
+    for rule in sorted(PROOFS.keys() - set(rules)) if not words else ():
+        counts["failed"] += 1
+        print(f"FAIL {rule}: a proof of a rule that has no configurations")
+    print(f"check: {len(rules)} rules in {time.monotonic() - began:.0f} s")
+    print(f"check: {counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
+    return 1 if counts["failed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(sys.argv[1:])))
