@@ -66,6 +66,7 @@ if (o.kind === 'socket.io') {
     path: o.path,
     maxPayload: o.maxPayload,
     perMessageDeflate: Boolean(o.deflate),
+    // sleep is the promise: a server that is slow to answer.
     verifyClient: ({ req }, done) => setTimeout(() => done(!refusal(req), refusal(req)), o.delay || 0),
     handleProtocols: o.subprotocol ? offered => (offered.has(o.subprotocol) ? o.subprotocol : false) : undefined,
   };
@@ -90,6 +91,7 @@ if (o.kind === 'socket.io') {
     if (o.greeting) socket.send(o.greeting);
     if (o.close) {
       const [code, reason, after] = o.close;
+      // sleep is the promise: a server that ends a socket after a time.
       setTimeout(() => (code ? socket.close(code, reason) : socket.terminate()), after || 0);
     }
     if (o.ping) {
