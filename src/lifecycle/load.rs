@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use longwire_conf::{Diagnostic, Input, Loaded, Reader, Severity, Sources};
 
 /// Reads files and globs from the disk.
-struct Disk;
+#[derive(Debug)]
+pub struct Disk;
 
 impl Reader for Disk {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {

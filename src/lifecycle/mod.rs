@@ -14,7 +14,7 @@ use longwire_conf::model::Level;
 
 use crate::log::{Context, Logs};
 
-pub use load::{Origin, load, show};
+pub use load::{Disk, Origin, load, show};
 pub use process::{PidFile, Signal, read_pid, send};
 pub use run::{Outcome, Ready, Startup, check, run};
 

@@ -9,6 +9,7 @@ use std::path::Path;
 
 mod address;
 mod build;
+pub mod check;
 pub mod cidr;
 mod ciphers;
 pub mod diagnostic;

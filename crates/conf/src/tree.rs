@@ -42,6 +42,8 @@ pub(crate) struct Parser<'a> {
     pub(crate) diagnostics: Vec<Diagnostic>,
     /// Files being read now, outermost first.
     open: Vec<PathBuf>,
+    /// An `include` that cannot be followed is no error, and stays in the tree.
+    pub(crate) keep_includes: bool,
 }
 
 /// A block whose `}` has not come yet.
@@ -55,7 +57,14 @@ impl<'a> Parser<'a> {
     /// A parser whose includes count from `folder`.
     pub(crate) fn new(reader: &'a dyn Reader, folder: &Path) -> Parser<'a> {
         let (sources, diagnostics) = (Sources::default(), Vec::new());
-        Parser { reader, folder: folder.to_owned(), sources, diagnostics, open: Vec::new() }
+        Parser {
+            reader,
+            folder: folder.to_owned(),
+            sources,
+            diagnostics,
+            open: Vec::new(),
+            keep_includes: false,
+        }
     }
 
     /// Reads the configuration file.
@@ -88,10 +97,10 @@ impl<'a> Parser<'a> {
         let word = &directive.args[0];
         let path = self.folder.join(&word.value);
         if !word.value.contains(['*', '?', '[']) {
-            return self.include_file(&path, word, outer);
+            return self.include_file(&path, directive, outer);
         }
         match self.reader.glob(&path) {
-            Ok(paths) => paths.iter().flat_map(|path| self.include_file(path, word, outer)).collect(),
+            Ok(paths) => paths.iter().flat_map(|path| self.include_file(path, directive, outer)).collect(),
             Err(error) => {
                 let message = format!("cannot look for \"{}\": {error}", path.display());
                 self.diagnostics.push(Diagnostic::error(word.span, message));
@@ -100,8 +109,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn include_file(&mut self, path: &Path, word: &Word, outer: &str) -> Vec<Directive> {
-        let shown = path.display();
+    fn include_file(&mut self, path: &Path, directive: &Directive, outer: &str) -> Vec<Directive> {
+        let (shown, word) = (path.display(), &directive.args[0]);
         if self.open.iter().any(|open| open == path) {
             let message = format!("\"{shown}\" includes itself");
             self.diagnostics
@@ -123,6 +132,12 @@ impl<'a> Parser<'a> {
                     self.diagnostics
                         .push(note.help("the usual types of files, which Longwire knows, are taken"));
                     return self.text(path, mime::usual_types().into_bytes(), outer);
+                }
+                if self.keep_includes {
+                    let warning = Diagnostic::warning(word.span, message);
+                    self.diagnostics
+                        .push(warning.help("what it says is not known, and nothing is said about it"));
+                    return vec![directive.clone()];
                 }
                 let mistake = Diagnostic::error(word.span, message)
                     .help("a relative path counts from the folder of the configuration file")
