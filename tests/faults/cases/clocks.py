@@ -67,6 +67,33 @@ async def application_drops_the_silent(room):
     return Visit(f"ws://127.0.0.1:{await room.serve(handler)}/", holding(IDLE), idle=5)
 
 
+@fault("idle-timer")
+async def application_wants_messages(room):
+    """the application closes who sends no message for 2 s, and pings do not count"""
+
+    async def handler(websocket):
+        while True:
+            try:
+                await websocket.send(await asyncio.wait_for(websocket.recv(), 2))
+            except asyncio.TimeoutError:
+                return await websocket.close(4408, "no heartbeat")
+
+    async def shows(visit):
+        websocket = await look.handshake(visit)
+        loop = asyncio.get_running_loop()
+        began, answers = loop.time(), []
+        while loop.time() < began + 3:
+            websocket.send(look.TEXT, b"tick")
+            answers.append(await websocket.next())
+            # sleep is the promise: a client that says something does it by the clock.
+            await asyncio.sleep(0.5)
+        websocket.close()
+        return f"pinging: {await look.held(visit, 3.2, 0.4)}; sending: {set(answers)}"
+
+    shows.wanted = r"^pinging: closed 4408 after [12]\.\d s; sending: \{'text 4'\}$"
+    return Visit(f"ws://127.0.0.1:{await room.websockets(handler, compression=None)}/", shows, idle=5)
+
+
 @fault("lifetime-limit")
 async def application_limits_the_lifetime(room):
     """the application closes every socket after 2 s, busy or not"""

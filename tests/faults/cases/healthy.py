@@ -1,5 +1,7 @@
 """Set-ups with nothing wrong, also unusual ones: who cries here is not believed elsewhere."""
 
+import asyncio
+
 import broken
 import look
 from affinity import group, polled, two
@@ -357,6 +359,57 @@ async def capital_letters(room):
 
 
 @sound
+async def answer_in_pieces(room):
+    """a server that says `connection: keep-alive, upgrade` in lower case and sends its answer in pieces"""
+
+    async def handler(reader, writer):
+        _, headers = await broken.head(reader)
+        if not broken.is_websocket(headers):
+            return writer.write(broken.response(404, "Not Found"))
+        answer = broken.switching(headers, Connection="keep-alive, upgrade").decode().split("\r\n")
+        text = "\r\n".join([answer[0], *(line.lower() if "accept" not in line.lower() else line for line in answer[1:])])
+        for at_byte in range(0, len(text), 40):
+            writer.write(text[at_byte : at_byte + 40].encode())
+            await writer.drain()
+            # sleep is the promise: pieces of their own.
+            await asyncio.sleep(0.02)
+        state = {}
+        while True:
+            first, payload = await broken.read_frame(reader)
+            writer.write(broken.echo(first, payload, state))
+            if first & 15 == 8:
+                return
+
+    return at(await room.serve(handler))
+
+
+@sound
+async def robots_refused(room):
+    """nginx lets browsers in alone, by User-Agent"""
+    more = 'if ($http_user_agent !~* mozilla) { return 403; }'
+    return at(await room.nginx(site(await room.echo(), more)))
+
+
+@sound
+async def connection_as_it_came(room):
+    """nginx with `proxy_set_header Connection $http_connection`"""
+    backend = await room.echo()
+    return at(await room.server(
+        f"location / {{ proxy_pass http://127.0.0.1:{backend}; proxy_http_version 1.1; proxy_set_header Host $http_host;"
+        " proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $http_connection; }"
+    ))  # fmt: skip
+
+
+@sound
+async def haproxy_carries_bytes(room):
+    """HAProxy in `mode tcp`, with TLS ended by the server behind it"""
+    made = room.certificate("good")
+    backend = await room.echo(cert=made.cert, key=made.key)
+    port = await room.haproxy(f"listen l\n mode tcp\n bind 127.0.0.1:PORT\n server s 127.0.0.1:{backend}\n")
+    return secure(room, port)
+
+
+@sound
 async def floods_at_once(room):
     """a server that sends 200 messages as soon as the socket is open, some with the 101 in one packet"""
 
@@ -405,6 +458,12 @@ async def nginx_timer_and_pings(room):
     """nginx with `proxy_read_timeout 2s`, and the server pings every second"""
     port = await room.nginx(site(await room.echo(ping=1000), "proxy_read_timeout 2s;"))
     return at(port, shows=holding("^silent: open; busy: open$"), idle=4)
+
+
+@sound
+async def heartbeat(room):
+    """a server that pings every second and cuts off who has not answered the last one"""
+    return at(await room.echo(heartbeat=1000), idle=4)
 
 
 @sound

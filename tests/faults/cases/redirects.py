@@ -39,6 +39,31 @@ async def slash_missing(room):
     return Visit(f"ws://127.0.0.1:{port}/ws", "^301 to http://.*/ws/:")
 
 
+@fault("redirect-slash")
+async def slash_too_many(room):
+    """the application redirects paths with a slash at their end (308), and the URL has one"""
+
+    async def handler(reader, writer):
+        line, headers = await broken.head(reader)
+        path = line.split()[1]
+        if path.endswith("/"):
+            writer.write(broken.response(308, "", f"Location: {path.rstrip('/')}"))
+        elif path == "/ws" and broken.is_websocket(headers):
+            writer.write(broken.switching(headers))
+            await reader.read(-1)
+        else:
+            writer.write(broken.response(404, "Not Found"))
+
+    return Visit(f"ws://127.0.0.1:{await room.serve(handler)}/ws/", "^308 to /ws:")
+
+
+@fault("redirect-to-https")
+async def haproxy_to_https(room):
+    """HAProxy redirects by `redirect scheme https`"""
+    port = await room.haproxy("listen l\n bind 127.0.0.1:PORT\n http-request redirect scheme https\n")
+    return Visit(f"ws://127.0.0.1:{port}/ws", "^302 to https://")
+
+
 @fault("redirect-login")
 async def login_page(room):
     """the application sends who has no session to its login page"""

@@ -74,6 +74,23 @@ async def host_without_its_port(room):
     return at(port, "^403: ", path="/ws", says=("$http_host",))
 
 
+@fault("origin-refused")
+async def origin_by_longwire(room):
+    """Longwire with `websocket_origins` for another page: 403"""
+    backend = await room.echo()
+    port = await room.longwire(
+        "server { listen 127.0.0.1:PORT; websocket_origins https://app.lab.test;"
+        f" location / {{ proxy_pass http://127.0.0.1:{backend}; }} }}"
+    )
+    return at(port, "^403: ")
+
+
+@fault("origin-refused")
+async def origin_refused_after_the_handshake(room):
+    """the application opens the socket, looks at Origin then, and closes with 1008"""
+    return at(await room.echo(late=["https://app.lab.test"]), "^101, closed 1008$", origin="https://evil.lab.test")
+
+
 @fault("host-refused")
 async def development_server_checks_host(room):
     """a development server that answers for `localhost` alone: 403 "Invalid Host header\""""
@@ -230,6 +247,14 @@ async def caddy_backend_down(room):
 
 
 @fault("backend-down")
+async def longwire_backend_down(room):
+    """nobody listens at Longwire's backend: 502"""
+    dead = room.dead_port()
+    port = await room.longwire(f"server {{ listen 127.0.0.1:PORT; location / {{ proxy_pass http://127.0.0.1:{dead}; }} }}")
+    return at(port, "^502: ")
+
+
+@fault("backend-down")
 async def backend_ends_without_answer(room):
     """nginx's backend ends the connection instead of answering: 502"""
 
@@ -268,6 +293,21 @@ async def haproxy_gives_up(room):
     return at(port, "^504: ")
 
 
+@fault("backend-slow")
+async def caddy_gives_up(room):
+    """Caddy's backend does not answer within `response_header_timeout`: 504"""
+
+    async def handler(reader, writer):
+        await reader.read(-1)
+
+    backend = await room.serve(handler)
+    port = await room.caddy(
+        f"http://127.0.0.1:PORT {{\n bind 127.0.0.1\n reverse_proxy 127.0.0.1:{backend} {{\n transport http {{\n"
+        " response_header_timeout 500ms\n }\n }\n}\n"
+    )
+    return at(port, "^50[24]: ")
+
+
 @fault("rate-limited")
 async def limit_conn_reached(room):
     """`limit_conn` allows one WebSocket for an address, and one is open: nginx's 503"""
@@ -276,6 +316,19 @@ async def limit_conn_reached(room):
         "limit_conn_zone $binary_remote_addr zone=c:1m;\n"
         f"server {{ listen 127.0.0.1:PORT; limit_conn c 1; location / {{ proxy_pass http://127.0.0.1:{backend};"
         f" {PASS} {HOST} }} }}"
+    )
+    first = await look.handshake(Visit(f"ws://127.0.0.1:{port}/", ""))
+    room.stack.callback(first.close)
+    return at(port, "^503: ")
+
+
+@fault("rate-limited")
+async def limit_conn_of_longwire(room):
+    """`limit_conn` of Longwire allows one WebSocket for an address, and one is open: 503"""
+    backend = await room.echo()
+    port = await room.longwire(
+        "limit_conn_zone $binary_remote_addr zone=c:1m;\n"
+        f"server {{ listen 127.0.0.1:PORT; limit_conn c 1; location / {{ proxy_pass http://127.0.0.1:{backend}; }} }}"
     )
     first = await look.handshake(Visit(f"ws://127.0.0.1:{port}/", ""))
     room.stack.callback(first.close)

@@ -28,7 +28,9 @@ def cured(room, passing):
         maps = re.findall(r"map [^{]*\{[^}]*\}", text)
         for each in maps:
             text = text.replace(each, "")
-        file = "\n".join(maps) + f"\nserver {{ listen 127.0.0.1:PORT; location / {{ {passing} {text} }} }}"
+        # The lines show a location, and in a comment where its proxy_pass stays.
+        text = re.sub("#.*proxy_pass.*", passing, text)
+        file = "\n".join(maps) + f"\nserver {{ listen 127.0.0.1:PORT; {text} }}"
         for program in (room.nginx, room.longwire):
             try:
                 port = await program(file)
@@ -114,6 +116,24 @@ async def connection_emptied_for_keepalive(room):
         ' proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection ""; } }'
     )
     return Visit(f"ws://127.0.0.1:{port}/ws", "^(400|426): ", says=("proxy_set_header Connection",))
+
+
+@fault("upgrade-stripped")
+async def upgrade_missing(room):
+    """nginx passes Connection on, but not Upgrade"""
+    port = await room.server(
+        f"location / {{ proxy_pass http://127.0.0.1:{await room.echo()}; proxy_http_version 1.1;"
+        " proxy_set_header Connection upgrade; }"
+    )
+    return at(port, shows="^(400|426): ")
+
+
+@fault("upgrade-stripped", "wrong-path")
+async def nginx_bare_to_an_interface(room):
+    """nginx with `proxy_pass` alone, and behind it an application that has nothing but the WebSocket at that path: 404"""
+    backend = await room.echo(page={"status": 404, "text": '{"detail":"Not Found"}'}, path="/ws")
+    port = await room.server(f"location / {{ proxy_pass http://127.0.0.1:{backend}; proxy_http_version 1.1; }}")
+    return at(port, shows="^404: .*detail")
 
 
 @fault("upgrade-stripped")

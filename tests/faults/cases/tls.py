@@ -97,6 +97,17 @@ async def haproxy_strict_sni(room):
     return await visit(room, port, "^tls: ")
 
 
+@fault("tls-failed")
+async def caddy_knows_no_such_name(room):
+    """Caddy has no certificate for the name and refuses to speak TLS"""
+    backend = await room.echo()
+    made = room.certificate("other-name")
+    port = await room.caddy(
+        f"https://other.test:PORT {{\n bind 127.0.0.1\n tls {made.cert} {made.key}\n reverse_proxy 127.0.0.1:{backend}\n}}\n"
+    )
+    return await visit(room, port, "^tls: ")
+
+
 @fault("tls-on-plain-port")
 async def wss_to_a_plain_port(room):
     """`wss://` to a port of nginx that has no `ssl`"""

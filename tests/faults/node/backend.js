@@ -14,6 +14,8 @@
 //   close       [code, reason, milliseconds] after the socket is open; code 0 ends the connection without a Close frame
 //   maxPayload, deflate    as in ws
 //   ping        milliseconds between its pings
+//   heartbeat   milliseconds between its pings; who has not answered the last one is cut off
+//   late        as origins, but the socket is opened first and closed with 1008
 //   cert, key   files, for TLS
 'use strict';
 const fs = require('fs');
@@ -85,14 +87,25 @@ if (o.kind === 'socket.io') {
   } else {
     sockets = new WebSocketServer({ port, host: '127.0.0.1', ...options });
   }
-  sockets.on('connection', socket => {
+  sockets.on('connection', (socket, request) => {
     socket.on('error', () => {});
     if (o.strict && socket.protocol !== o.subprotocol) return socket.close(4406, 'Subprotocol not acceptable');
+    if (o.late && !o.late.includes(request.headers.origin)) return socket.close(1008, 'origin not allowed');
     if (o.greeting) socket.send(o.greeting);
     if (o.close) {
       const [code, reason, after] = o.close;
       // sleep is the promise: a server that ends a socket after a time.
       setTimeout(() => (code ? socket.close(code, reason) : socket.terminate()), after || 0);
+    }
+    if (o.heartbeat) {
+      let alive = true;
+      socket.on('pong', () => { alive = true; });
+      const timer = setInterval(() => {
+        if (!alive) return socket.terminate();
+        alive = false;
+        socket.ping();
+      }, o.heartbeat);
+      socket.on('close', () => clearInterval(timer));
     }
     if (o.ping) {
       const timer = setInterval(() => socket.ping(), o.ping);
