@@ -376,7 +376,7 @@ async def worker_connections_spent(room):
         except look.Trouble:
             break
         room.stack.callback(held.close)
-    return at(port, "^(500|ended)")
+    return at(port, "^(500|ended)", says=("worker_connections",))
 
 
 @fault("head-too-large")

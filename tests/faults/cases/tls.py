@@ -157,7 +157,7 @@ async def http2_alone(room):
     return await visit(room, port, "^(40[0-9]|tls: |ended|not http)")
 
 
-@fault("h2-without-extended-connect", "not-http")
+@fault("h2-without-extended-connect")
 async def plain_http2_alone(room):
     """`listen ... http2` without `ssl` in Debian's nginx: the port speaks HTTP/2 alone, in the clear"""
     backend = await room.echo()
