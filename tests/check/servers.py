@@ -116,7 +116,10 @@ class Request:
         self.headers = [tuple(part.strip() for part in line.split(":", 1)) for line in lines[1:] if ":" in line]
 
     def header(self, name):
-        return next((value for known, value in self.headers if known.lower() == name.lower()), None)
+        return next(iter(self.all(name)), None)
+
+    def all(self, name):
+        return [value for known, value in self.headers if known.lower() == name.lower()]
 
     def __str__(self):
         return f"{self.method} {self.uri} {self.version} {self.headers}"

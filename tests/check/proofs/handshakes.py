@@ -56,6 +56,13 @@ async def headers_lost(room):
     return f"X-Real-IP arrives, Upgrade does not: {said}"
 
 
+@proof("upgrade-twice")
+async def upgrade_twice(room):
+    said = await breaks(room, "/ws/", lambda request: len(request.all("upgrade")) == 2)
+    await opens(room, "/ws/")
+    return f"Upgrade arrives twice: {said}"
+
+
 @proof("http-version-1.0")
 async def http_version(room):
     await opens(room, "/ws/")

@@ -148,15 +148,15 @@ async def no_stickiness(room):
     return "four handshakes of one client: two at each server"
 
 
-async def poll(stand, times=8):
+async def poll(stand, times=8, **where):
     """A socket.io session opened by polling: the statuses of as many requests with its sid, and of the upgrade."""
-    answer = await stand.get("/socket.io/?EIO=4&transport=polling")
+    answer = await stand.get("/socket.io/?EIO=4&transport=polling", **where)
     must(answer.status == 200, f"{answer.status} for the first request")
     sid = json.loads(answer.body.decode().removeprefix("0"))["sid"]
     # A message each time, as a client that polls sends it: nothing waits for an answer.
     path = f"/socket.io/?EIO=4&transport=polling&sid={sid}"
-    answers = [await stand.get(path, "Content-Length: 2\r\n\r\n40", method="POST") for _ in range(times)]
-    upgrade = await stand.handshake(f"/socket.io/?EIO=4&transport=websocket&sid={sid}", greeting=False)
+    answers = [await stand.get(path, "Content-Length: 2\r\n\r\n40", method="POST", **where) for _ in range(times)]
+    upgrade = await stand.handshake(f"/socket.io/?EIO=4&transport=websocket&sid={sid}", greeting=False, **where)
     return [each.status for each in answers] + [upgrade.status], next((each.body for each in answers if each.status == 400), b"")
 
 
