@@ -4,6 +4,9 @@
 
 use serde::Serialize;
 
+use super::hops::Hops;
+use super::idle::Idle;
+use super::sticky::Sticky;
 use super::target::Target;
 
 /// Everything that was seen.
@@ -39,6 +42,12 @@ pub struct Facts {
     pub paths: Vec<Page>,
     /// What went over the connection after a good handshake.
     pub session: Option<Session>,
+    /// Sessions of polling, where socket.io or SockJS is.
+    pub sticky: Option<Sticky>,
+    /// Connections that were held open.
+    pub idle: Option<Idle>,
+    /// The same through a proxy and past it; then all else is there.
+    pub hops: Option<Hops>,
     /// Milliseconds that all of it took.
     pub elapsed_ms: u64,
 }

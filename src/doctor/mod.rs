@@ -3,10 +3,16 @@
 //! `probe` collects [`facts`] and judges nothing; [`verdict`] is a pure function of the facts; [`text`] shows it.
 
 pub mod facts;
+pub mod hops;
+pub mod idle;
+pub mod look;
 pub mod options;
 pub mod probe;
+pub mod progress;
+pub mod sticky;
 pub mod target;
 pub mod text;
+pub mod timers;
 pub mod verdict;
 
 use std::ffi::OsString;
@@ -17,6 +23,7 @@ use serde::Serialize;
 
 use facts::Facts;
 use options::{Asked, Options};
+use progress::Progress;
 use verdict::{Report, judge};
 
 /// Exit status when nothing could be told.
@@ -47,7 +54,7 @@ fn examine(url: &str, options: &Options) -> Result<u8, String> {
         .enable_all()
         .build()
         .map_err(|error| format!("the runtime cannot be started: {error}"))?;
-    let facts = runtime.block_on(async { probe::collect(url, options).await.map(|(facts, _)| facts) });
+    let facts = runtime.block_on(look::all(url, options, &Progress::new()));
     // A look-up that hangs must not hold the report back.
     runtime.shutdown_background();
     let facts = facts?;

@@ -22,6 +22,9 @@ and what to write where. URL is ws://, wss://, http:// or https://, of any serve
                          go to ADDRESS in place of what DNS says; may be repeated
   --timeout TIME         how long a step may take (default 5s)
   --no-messages          send pings alone: no text, no large or compressed messages
+  --idle TIME            then hold several WebSockets, silent and busy ones, and find what ends them (75s, 11m)
+  --message TEXT         what the busy ones send (default {\"type\":\"ping\"})
+  --direct URL           compare with the road past the proxy, to the backend; URL may then be written --through URL
   --json                 everything as JSON
 
 Exit status: 0 sound, 1 a fault was found, 2 it could not tell.
@@ -48,6 +51,12 @@ pub struct Options {
     pub timeout: Duration,
     /// Send messages, not only pings.
     pub messages: bool,
+    /// Hold connections through a silence as long as this.
+    pub idle: Option<Duration>,
+    /// What the busy ones send meanwhile.
+    pub message: Option<String>,
+    /// The URL of the same WebSocket past the proxy.
+    pub direct: Option<String>,
 }
 
 /// What to send as `Origin`.
@@ -73,6 +82,9 @@ impl Default for Options {
             resolve: Vec::new(),
             timeout: Duration::from_secs(5),
             messages: true,
+            idle: None,
+            message: None,
+            direct: None,
         }
     }
 }
@@ -83,7 +95,7 @@ pub enum Asked {
     /// Show the help.
     Help,
     /// Examine a URL.
-    Examine(String, Options),
+    Examine(String, Box<Options>),
 }
 
 /// Reads the command line.
@@ -109,11 +121,16 @@ pub fn parse(args: &[OsString]) -> Result<Asked, String> {
             Long("resolve") => options.resolve.push(resolve(&text(&mut parser)?)?),
             Long("timeout") => options.timeout = time(&text(&mut parser)?)?,
             Long("no-messages") => options.messages = false,
+            Long("idle") => options.idle = Some(time(&text(&mut parser)?)?),
+            Long("message") => options.message = Some(text(&mut parser)?),
+            Long("direct") => options.direct = Some(text(&mut parser)?),
+            Long("through") if url.is_none() => url = Some(text(&mut parser)?),
             Value(value) if url.is_none() => url = Some(value.string().map_err(general)?),
             other => return Err(other.unexpected().to_string()),
         }
     }
-    url.map(|url| Asked::Examine(url, options)).ok_or_else(|| "no URL: name what a browser opens".into())
+    url.map(|url| Asked::Examine(url, Box::new(options)))
+        .ok_or_else(|| "no URL: name what a browser opens".into())
 }
 
 fn text(parser: &mut lexopt::Parser) -> Result<String, String> {
@@ -173,7 +190,7 @@ mod tests {
     fn parsed(line: &[&str]) -> Result<(String, Options), String> {
         let args: Vec<OsString> = line.iter().map(OsString::from).collect();
         match parse(&args)? {
-            Asked::Examine(url, options) => Ok((url, options)),
+            Asked::Examine(url, options) => Ok((url, *options)),
             Asked::Help => Err("help".into()),
         }
     }

@@ -61,7 +61,10 @@ pub fn end_of(error: &io::Error) -> End {
 pub async fn tcp(address: SocketAddr, limit: Duration) -> Result<TcpStream, Failure> {
     let stream = match timeout(limit, TcpStream::connect(address)).await {
         Err(_) => {
-            return Err(Failure::Tcp(TcpError::Timeout, format!("no answer within {} ms", limit.as_millis())));
+            return Err(Failure::Tcp(
+                TcpError::Timeout,
+                format!("no answer within {} ms", limit.as_millis()),
+            ));
         }
         Ok(Err(error)) => {
             let kind = match error.kind() {

@@ -17,6 +17,7 @@ pub use socket::{Event, WebSocket};
 
 use super::facts::Facts;
 use super::options::Options;
+use super::sticky::packet;
 use super::target::Target;
 
 /// How long the whole may take, apart from what is asked to last (an idle run).
@@ -55,7 +56,8 @@ pub async fn collect(url: &str, options: &Options) -> Result<(Facts, Option<Dial
             facts.url_error = Some(error);
             None
         }
-        Ok(target) => {
+        Ok(mut target) => {
+            target.path = packet::handshake_path(&target.path);
             facts.target = Some(target.clone());
             walk(&target, options, budget, &mut facts).await?
         }

@@ -89,13 +89,20 @@ impl Request {
         Request { path: path.to_owned(), ..self.clone() }
     }
 
+    /// This request as a POST of this text.
+    pub fn posting(mut self, body: &str) -> Request {
+        self.set("Content-Type", "text/plain;charset=UTF-8");
+        self.set("Content-Length", &body.len().to_string());
+        Request { method: "POST", body: body.to_owned(), ..self }
+    }
+
     /// What goes over the wire.
     pub fn bytes(&self) -> Vec<u8> {
         let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
         for (name, value) in &self.headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
-        if !self.body.is_empty() {
+        if !self.body.is_empty() && self.header("content-length").is_none() {
             text.push_str(&format!("Content-Length: {}\r\n", self.body.len()));
         }
         text.push_str("\r\n");

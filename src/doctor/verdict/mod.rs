@@ -8,6 +8,7 @@ pub mod table;
 use serde::Serialize;
 
 use super::facts::Facts;
+use super::{hops, idle, sticky};
 
 /// What was found out.
 #[derive(Serialize, Clone, Debug)]
@@ -170,12 +171,19 @@ impl Verdict {
 }
 
 /// Asked in the order of the road; the first that has an answer has the answer.
-const JUDGES: &[fn(&Facts) -> Option<Verdict>] = &[road::judge, answer::judge];
+const JUDGES: &[fn(&Facts) -> Option<Verdict>] = &[
+    hops::judge,
+    road::judge,
+    sticky::judge::version,
+    answer::judge,
+    sticky::judge::judge,
+    idle::words::judge,
+];
 
 /// What the facts mean.
 pub fn judge(facts: &Facts) -> Report {
     let verdict = JUDGES.iter().find_map(|judge| judge(facts)).unwrap_or_else(|| sound(facts));
-    Report { verdict, also: Vec::new() }
+    Report { verdict, also: sticky::judge::note(facts).into_iter().collect() }
 }
 
 fn sound(facts: &Facts) -> Verdict {
@@ -189,5 +197,7 @@ fn sound(facts: &Facts) -> Verdict {
     };
     let target = facts.target.as_ref().map(ToString::to_string).unwrap_or_default();
     let sentence = format!("Sound: {target} opens a WebSocket in {} ms.", handshake.ms);
-    Verdict::new("sound", Party::None, Step::Handshake, sentence).seen(answer::shown(handshake))
+    Verdict::new("sound", Party::None, Step::Handshake, sentence)
+        .seen(answer::shown(handshake))
+        .seen_all(facts.idle.as_ref().map(idle::words::kept))
 }

@@ -24,4 +24,13 @@ pub const VERDICTS: &[Row] = &[
     ("tls-client-certificate", "The server demands a certificate of the client."),
     ("tls-failed", "TLS does not come about for another reason."),
     ("h2-without-extended-connect", "Only HTTP/2 is spoken, without WebSockets in it (RFC 8441)."),
+    ("socketio-version", "Client and server speak different versions of socket.io's protocol."),
+    ("socketio-no-affinity", "Requests of one socket.io session come to servers that do not know it."),
+    ("sockjs-no-affinity", "Requests of one SockJS session come to servers that do not know it."),
+    ("affinity-by-cookie", "A note: sessions of polling stay together only for clients that keep cookies."),
+    ("hop-breaks", "The backend is sound when it is asked directly, and not through what stands in front."),
+    ("idle-timer", "A silent connection is ended after a time; one with pings or messages lives on."),
+    ("lifetime-limit", "Every connection is ended at one age, however busy it is."),
+    ("closed-together", "All connections are ended at one moment: a reload, a restart or a deploy."),
+    ("silent-drop", "A silent connection is forgotten on the way, and neither end is told."),
 ];
