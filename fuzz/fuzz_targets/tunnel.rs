@@ -106,10 +106,10 @@ fuzz_target!(|input: &[u8]| {
             1 => fuzz.tunnel.handle_error(side, fuzz.now),
             2 => fuzz.tunnel.handle_blocked(side, amount & 1 == 0, fuzz.now),
             3 => fuzz.tunnel.handle_flushed(side, fuzz.now),
-            4 if amount == 0 => fuzz.tunnel.close(CloseCode::SERVICE_RESTART, Cause::Shutdown, fuzz.now),
+            4 if amount == 0 => fuzz.tunnel.close((CloseCode::SERVICE_RESTART, Cause::Shutdown), fuzz.now),
             4 => {
                 let at = fuzz.now.after(amount as u64 * SECOND / 4);
-                fuzz.tunnel.close_at(CloseCode::SERVICE_RESTART, Cause::Drain, at);
+                fuzz.tunnel.close_at((CloseCode::SERVICE_RESTART, Cause::Drain), at);
             }
             5 => {
                 let saved = fuzz.tunnel.save(fuzz.now);

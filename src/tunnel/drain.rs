@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use longwire_wire::{Cause, CloseCode, Planned};
+use longwire_wire::{Cause, CloseCode, Farewell, Planned};
 
 use super::table::{Place, Wish};
 
@@ -37,8 +37,8 @@ impl Drain {
     ///
     /// Whoever was told a time by a drain of the same code keeps it, unless that is too late for this one: drained
     /// anew every minute, a tunnel goes all the same.
-    fn judge(&self, place: &Place, planned: Option<Planned>) -> Judgement {
-        let same = planned.filter(|planned| planned.code == self.code);
+    fn judge(&self, place: &Place, planned: Option<&Planned>) -> Judgement {
+        let same = planned.filter(|planned| planned.farewell.code == self.code);
         match ((self.verdict)(place), same) {
             (Verdict::Go(over_us), Some(planned))
                 if planned.at.0 <= self.begun_us.saturating_add(over_us) =>
@@ -59,7 +59,7 @@ impl Drain {
     }
 
     fn told_at(&self, at_us: u64) -> Wish {
-        Wish::CloseAt(self.code, self.cause, at_us)
+        Wish::CloseAt(Farewell::from((self.code, self.cause)), at_us)
     }
 }
 
@@ -90,7 +90,7 @@ impl Round {
     }
 
     /// At a tunnel that is open: what is to be done with it.
-    pub(super) fn pass(&mut self, place: &Place, planned: Option<Planned>) -> Option<Wish> {
+    pub(super) fn pass(&mut self, place: &Place, planned: Option<&Planned>) -> Option<Wish> {
         match self.drain.judge(place, planned) {
             Judgement::Goes(over_us) if self.is_counted => {
                 let (chance, begun_us) = (self.drain.chance, self.drain.begun_us);
@@ -109,13 +109,13 @@ impl Round {
     /// At the end of a way: how many were set a time, if it was the last one.
     pub(super) fn turn(&mut self) -> Option<usize> {
         let is_over = std::mem::replace(&mut self.is_counted, true);
-        is_over.then(|| self.spreads.iter().map(|spread| spread.given as usize).sum())
+        is_over.then(|| self.spreads.iter().map(Spread::given).sum())
     }
 
     fn spread(&mut self, over_us: u64) -> &mut Spread {
         let known = self.spreads.iter().position(|spread| spread.over_us == over_us);
         let at = known.unwrap_or_else(|| {
-            self.spreads.push(Spread { over_us, count: 0, given: 0, stride: 0 });
+            self.spreads.push(Spread::new(over_us, 0));
             self.spreads.len() - 1
         });
         &mut self.spreads[at]
@@ -124,7 +124,8 @@ impl Round {
 
 /// A time in as many equal parts as there are tunnels: each gets one, and is told at some moment of it. So no second
 /// has more than its share, and those who come back at once do not come back together.
-struct Spread {
+#[derive(Debug, Default)]
+pub(super) struct Spread {
     over_us: u64,
     /// How many parts there are.
     count: u64,
@@ -136,8 +137,18 @@ struct Spread {
 }
 
 impl Spread {
+    /// So many parts of a time.
+    pub(super) fn new(over_us: u64, count: u64) -> Spread {
+        Spread { over_us, count, given: 0, stride: 0 }
+    }
+
+    /// How many parts were given away.
+    pub(super) fn given(&self) -> usize {
+        self.given as usize
+    }
+
     /// When the next tunnel is told, from the beginning.
-    fn next(&mut self, chance: u64) -> u64 {
+    pub(super) fn next(&mut self, chance: u64) -> u64 {
         // Some that were not counted may come behind those that were.
         let count = self.count.max(1);
         if self.given == 0 {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use longwire_wire::{Cause, CloseCode, Outcome, Pair, Plan, Planned, Side, SideState, Stats, Time, Tunnel};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::table::{State, Wish};
+use super::table::{Shown, State, Wish};
 
 /// One read takes at most this much.
 pub(super) const BUFFER: usize = 64 * 1024;
@@ -160,10 +160,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         let now = Time(now);
         self.unsettled = true;
         match wish {
-            Wish::Close(code, cause) => self.tunnel.close(code, cause, now),
-            Wish::CloseAt(code, cause, at_us) => self.tunnel.close_at(code, cause, Time(at_us)),
+            Wish::Close(farewell) => self.tunnel.close(farewell, now),
+            Wish::CloseAt(farewell, at_us) => self.tunnel.close_at(farewell, Time(at_us)),
             Wish::Cut => {
-                self.tunnel.close(CloseCode::GOING_AWAY, Cause::Shutdown, now);
+                self.tunnel.close((CloseCode::GOING_AWAY, Cause::Shutdown), now);
                 Side::BOTH.into_iter().for_each(|side| self.tunnel.handle_error(side, now));
             }
         }
@@ -188,8 +188,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
     }
 
     /// The end that it has been set a time for.
-    pub(super) fn planned(&self) -> Option<Planned> {
-        self.tunnel.planned().copied()
+    pub(super) fn planned(&self) -> Option<&Planned> {
+        self.tunnel.planned()
+    }
+
+    /// What others may see of it.
+    pub(super) fn shown(&self) -> Shown {
+        let heard_us = self.tunnel.heard_at().map(|at| at.0);
+        Shown { stats: *self.stats(), state: self.state(), heard_us }
     }
 
     /// The streams that are still open.

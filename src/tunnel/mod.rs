@@ -6,6 +6,7 @@ mod options;
 mod pump;
 mod relay;
 mod table;
+mod walk;
 
 pub use drain::{Drain, Verdict};
 pub use drive::{Ends, Report};

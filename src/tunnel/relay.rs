@@ -43,7 +43,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Relay<'a, S> {
             self.drive.obey(wish, now);
         }
         let again = self.drive.turn(now, cx, |_| true) | self.poll_clock(cx);
-        self.live.publish(self.drive.stats(), self.drive.state());
+        self.live.publish(self.drive.shown());
         match self.drive.report() {
             Some(report) => Poll::Ready(report),
             None => {

@@ -9,12 +9,13 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use longwire_wire::{Cause, CloseCode, Party, Planned, Stats, Time, Tunnel};
+use longwire_wire::{Cause, CloseCode, Farewell, Party, Planned, Stats, Time, Tunnel};
 use tokio::sync::oneshot;
 
-use super::drain::{Drain, Round};
+use super::drain::{Drain, Round, Spread};
 use super::drive::{Ends, Report};
 use super::pump::{Line, Parcel, Pumps};
+use super::walk::{Fold, Walk};
 use crate::clock;
 use crate::route::facts::Peer;
 
@@ -98,6 +99,10 @@ pub struct Row {
     pub stats: Stats,
     /// How it is.
     pub state: State,
+    /// When a byte last came from either end, answers to our pings included; `None` where that is not known.
+    pub heard_us: Option<u64>,
+    /// When it is to be closed, where that is set.
+    pub closes_us: Option<u64>,
 }
 
 /// Whether a tunnel is open.
@@ -115,38 +120,36 @@ pub enum State {
 }
 
 /// What somebody wishes of a tunnel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wish {
     /// A Close frame to both ends at the next frame boundary.
-    Close(CloseCode, Cause),
+    Close(Farewell),
     /// The same at this time, microseconds of the process's clock; [`u64::MAX`] takes it back.
-    CloseAt(CloseCode, Cause, u64),
+    CloseAt(Farewell, u64),
     /// Its end, now.
     Cut,
 }
 
-/// A way round the tunnels of a pump: it does what is wished of them, and brings their rows back.
+/// A way round the tunnels of a pump: it does what is wished of them, and gathers what somebody wants to know.
 pub(super) struct Errand {
     /// Only the tunnel of this number; `None` goes to all.
     pub(super) only: Option<u64>,
     pub(super) wish: Option<Wish>,
     /// A drain, and who waits for the number of tunnels that were set a time.
     pub(super) drain: Option<(Box<Round>, oneshot::Sender<usize>)>,
-    pub(super) rows: Vec<Row>,
-    /// Who waits for the rows.
-    pub(super) to: Option<oneshot::Sender<Vec<Row>>>,
+    pub(super) walk: Option<Box<dyn Walk>>,
     /// The slot where it goes on.
     pub(super) next: usize,
 }
 
 impl Errand {
     pub(super) fn new(only: Option<u64>, wish: Option<Wish>) -> Errand {
-        Errand { only, wish, drain: None, rows: Vec::new(), to: None, next: 0 }
+        Errand { only, wish, drain: None, walk: None, next: 0 }
     }
 
     /// Nobody waits for it any more, and nothing is wished.
     pub(super) fn is_idle(&self) -> bool {
-        self.wish.is_none() && self.drain.is_none() && self.to.as_ref().is_none_or(oneshot::Sender::is_closed)
+        self.wish.is_none() && self.drain.is_none() && self.walk.as_ref().is_none_or(|walk| walk.is_idle())
     }
 }
 
@@ -168,7 +171,7 @@ impl Tunnels {
         tasks.live.insert(live.about.id, live.clone());
         let about = &live.about;
         let late = |drain: &Arc<Drain>| drain.late(&about.place, about.id, clock::now_us());
-        if let Some(wish) = tasks.wish.or_else(|| tasks.drain.as_ref().and_then(late)) {
+        if let Some(wish) = tasks.wish.clone().or_else(|| tasks.drain.as_ref().and_then(late)) {
             live.wish(wish);
         }
         drop(tasks);
@@ -194,23 +197,60 @@ impl Tunnels {
     /// All that are open, in no order. Each row is true for a moment of its own: what opens or ends while the list is
     /// made may be in it or not, but nothing is in it twice.
     pub async fn list(&self) -> Vec<Row> {
-        self.visit(None, None).await
+        self.fold(Vec::new, |rows: &mut Vec<Row>, row| rows.push(row)).await.concat()
+    }
+
+    /// Goes past all that are open, as [`list`](Self::list), and gathers something from each: every pump begins with a
+    /// value of its own, and does its share between its other work, some tunnels at a time.
+    pub async fn fold<T: Send + 'static>(
+        &self,
+        start: impl FnMut() -> T,
+        step: impl Fn(&mut T, Row) + Send + Sync + 'static,
+    ) -> Vec<T> {
+        let step = move |value: &mut T, row: Row| {
+            step(value, row);
+            None
+        };
+        self.walk((None, None), start, step).await
     }
 
     /// The tunnel of a client's connection.
     pub async fn find(&self, id: u64) -> Option<Row> {
-        self.visit(Some(id), None).await.pop()
+        self.visit(id, None).await
     }
 
     /// Asks a tunnel to end with a Close frame to both ends at the next frame boundary. Gives it as it then is; `None`
     /// when there is none of that number.
-    pub async fn close(&self, id: u64, code: CloseCode, cause: Cause) -> Option<Row> {
-        self.visit(Some(id), Some(Wish::Close(code, cause))).await.pop()
+    pub async fn close(&self, id: u64, farewell: impl Into<Farewell>) -> Option<Row> {
+        self.visit(id, Some(Wish::Close(farewell.into()))).await
+    }
+
+    /// Asks all that are open, and of which `which` is true, to end with a Close frame: so many of them in a second,
+    /// one after the other. Gives how many, and the microseconds until the last one is told.
+    pub async fn close_where(
+        &self,
+        which: impl Fn(&Row) -> bool + Send + Sync + 'static,
+        farewell: Farewell,
+        a_second: f64,
+    ) -> (usize, u64) {
+        let which = Arc::new(move |row: &Row| row.state == State::Open && which(row));
+        let is_one = which.clone();
+        let counts = self.fold(|| 0u64, move |count, row| *count += u64::from(is_one(&row))).await;
+        let (count, begun_us) = (counts.iter().sum::<u64>(), clock::now_us());
+        let over_us = (count as f64 / a_second.max(f64::MIN_POSITIVE) * 1e6) as u64;
+        let chance = getrandom::u64().unwrap_or_default();
+        let mut spreads = counts.into_iter().map(|count| Spread::new(over_us, count));
+        let step = move |spread: &mut Spread, row: Row| {
+            let after_us = which(&row).then(|| spread.next(chance))?;
+            Some(Wish::CloseAt(farewell.clone(), begun_us.saturating_add(after_us)))
+        };
+        let spreads = self.walk((None, None), || spreads.next().unwrap_or_default(), step).await;
+        (spreads.iter().map(Spread::given).sum(), over_us)
     }
 
     /// Asks every tunnel, also those that open later, to end with a Close frame at the next frame boundary.
     pub fn close_all(&self, code: CloseCode, cause: Cause) {
-        self.wish_all(Wish::Close(code, cause));
+        self.wish_all(Wish::Close((code, cause).into()));
     }
 
     /// Begins a drain, which takes the place of the one before. Gives how many tunnels were set a time.
@@ -238,34 +278,47 @@ impl Tunnels {
     }
 
     fn wish_all(&self, wish: Wish) {
-        self.pumps.send(|| Errand::new(None, Some(wish)));
+        self.pumps.send(|| Errand::new(None, Some(wish.clone())));
         let mut tasks = lock(&self.tasks);
+        tasks.live.values().for_each(|live| live.wish(wish.clone()));
         tasks.wish = Some(wish);
-        tasks.live.values().for_each(|live| live.wish(wish));
     }
 
-    async fn visit(&self, only: Option<u64>, wish: Option<Wish>) -> Vec<Row> {
+    async fn visit(&self, id: u64, wish: Option<Wish>) -> Option<Row> {
+        let step = |found: &mut Option<Row>, row| {
+            *found = Some(row);
+            None
+        };
+        self.walk((Some(id), wish), || None, step).await.into_iter().flatten().next()
+    }
+
+    /// Goes past all tunnels, or past one only, with something to wish of them before they are looked at. Gives what
+    /// each pump has gathered, and last what the tasks had to give.
+    async fn walk<T: Send + 'static>(
+        &self,
+        (only, wish): (Option<u64>, Option<Wish>),
+        mut start: impl FnMut() -> T,
+        step: impl Fn(&mut T, Row) -> Option<Wish> + Send + Sync + 'static,
+    ) -> Vec<T> {
+        let step = Arc::new(step);
         let mut answers = Vec::new();
         self.pumps.send(|| {
-            let (to, answer) = oneshot::channel();
+            let (walk, answer) = Fold::begin(start(), step.clone());
             answers.push(answer);
-            Errand { to: Some(to), ..Errand::new(only, wish) }
+            Errand { walk: Some(walk), ..Errand::new(only, wish.clone()) }
         });
-        let mut rows: Vec<Row> = {
-            let tasks = lock(&self.tasks);
-            let asked = tasks.live.values().filter(|live| only.is_none_or(|id| id == live.about.id));
-            asked
-                .map(|live| {
-                    wish.into_iter().for_each(|wish| live.wish(wish));
-                    live.row()
-                })
-                .collect()
-        };
+        let mut last = start();
+        for live in lock(&self.tasks).live.values().filter(|live| only.is_none_or(|id| id == live.about.id)) {
+            wish.iter().for_each(|wish| live.wish(wish.clone()));
+            step(&mut last, live.row()).into_iter().for_each(|wish| live.wish(wish));
+        }
+        let mut found = Vec::new();
         for answer in answers {
             // A pump that has ended has no tunnels.
-            rows.append(&mut answer.await.unwrap_or_default());
+            found.extend(answer.await);
         }
-        rows
+        found.push(last);
+        found
     }
 }
 
@@ -276,7 +329,7 @@ impl Tasks {
         self.drain = Some(drain);
         loop {
             for live in self.live.values().filter(|live| live.row().state == State::Open) {
-                let wish = round.pass(&live.about.place, live.planned());
+                let wish = round.pass(&live.about.place, live.planned().as_ref());
                 wish.into_iter().for_each(|wish| live.wish(wish));
             }
             if let Some(count) = round.turn() {
@@ -302,8 +355,19 @@ impl Drop for Entry {
 /// A tunnel that runs as a task, as others see it meanwhile.
 pub struct Live {
     about: About,
-    shown: Mutex<(Stats, State)>,
+    shown: Mutex<Shown>,
     command: Mutex<Command>,
+}
+
+/// What its driver shows of a tunnel.
+#[derive(Clone, Copy)]
+pub(super) struct Shown {
+    /// What it counted.
+    pub(super) stats: Stats,
+    /// How it is.
+    pub(super) state: State,
+    /// [`Row::heard_us`].
+    pub(super) heard_us: Option<u64>,
 }
 
 #[derive(Default)]
@@ -317,23 +381,28 @@ struct Command {
 impl Live {
     /// A tunnel that has counted nothing yet.
     pub fn new(about: About) -> Live {
-        Live { about, shown: Mutex::new((Stats::default(), State::Open)), command: Mutex::default() }
+        let shown = Shown { stats: Stats::default(), state: State::Open, heard_us: Some(about.opened_us) };
+        Live { about, shown: Mutex::new(shown), command: Mutex::default() }
     }
 
     /// Asks for a Close frame with this code to both ends.
     pub fn close(&self, code: CloseCode, cause: Cause) {
-        self.wish(Wish::Close(code, cause));
+        self.wish(Wish::Close((code, cause).into()));
     }
 
     fn wish(&self, wish: Wish) {
         let mut command = lock(&self.command);
-        // What is to end now does not end more slowly because somebody asks for that as well.
-        if !matches!((command.wish, wish), (Some(Wish::Cut), _) | (Some(Wish::Close(..)), Wish::CloseAt(..)))
-        {
-            command.wish = Some(wish);
+        if let Wish::CloseAt(farewell, at_us) = &wish {
+            let planned = Planned { at: Time(*at_us), farewell: farewell.clone() };
+            command.planned = (*at_us != u64::MAX).then_some(planned);
         }
-        if let Wish::CloseAt(code, cause, at_us) = wish {
-            command.planned = (at_us != u64::MAX).then_some(Planned { at: Time(at_us), code, cause });
+        // What is to end now does not end more slowly because somebody asks for that as well.
+        let is_slower = matches!(
+            (&command.wish, &wish),
+            (Some(Wish::Cut), _) | (Some(Wish::Close(..)), Wish::CloseAt(..))
+        );
+        if !is_slower {
+            command.wish = Some(wish);
         }
         if let Some(driver) = command.driver.take() {
             driver.wake();
@@ -341,12 +410,13 @@ impl Live {
     }
 
     fn planned(&self) -> Option<Planned> {
-        lock(&self.command).planned
+        lock(&self.command).planned.clone()
     }
 
     fn row(&self) -> Row {
-        let (stats, state) = *lock(&self.shown);
-        Row { about: self.about.clone(), stats, state }
+        let Shown { stats, state, heard_us } = *lock(&self.shown);
+        let closes_us = self.planned().map(|planned| planned.at.0).filter(|_| state == State::Open);
+        Row { about: self.about.clone(), stats, state, heard_us, closes_us }
     }
 
     /// The driver takes what was asked of it, and is woken at the next wish.
@@ -359,8 +429,8 @@ impl Live {
     }
 
     /// The driver shows its figures.
-    pub(super) fn publish(&self, stats: &Stats, state: State) {
-        *lock(&self.shown) = (*stats, state);
+    pub(super) fn publish(&self, shown: Shown) {
+        *lock(&self.shown) = shown;
     }
 }
 

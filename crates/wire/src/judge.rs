@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use crate::close::CloseCode;
 use crate::frame::Header;
-use crate::outcome::{Cause, Outcome};
+use crate::outcome::{Cause, Ending, Outcome};
 use crate::plan::OwnFrame;
 use crate::scanner::Payload;
 use crate::side::{Pair, Party, Side};
@@ -133,7 +133,7 @@ impl Tunnel {
                 self.timers.set(timer, now.after(wait));
             }
             Timer::Pong(side) => self.left(side, Life::Drop, Cause::DeadPeer, now),
-            Timer::Idle => self.close(CloseCode::GOING_AWAY, Cause::Idle, now),
+            Timer::Idle => self.close((CloseCode::GOING_AWAY, Cause::Idle), now),
             Timer::Ping(side) => self.ping_due(side, now),
             Timer::Close(side) => self.settle(side, Life::Finish, now),
         }
@@ -219,7 +219,8 @@ impl Tunnel {
 
     /// The end is decided.
     pub(crate) fn end(&mut self, ended_by: Party, cause: Cause, lives: Pair<Life>, now: Time) {
-        self.ending = Some(Box::new(Outcome { ended_by, cause, code_from: [None; 2], code_to: [None; 2] }));
+        let outcome = Outcome { ended_by, cause, code_from: [None; 2], code_to: [None; 2] };
+        self.ending = Some(Box::new(Ending { outcome, words: None }));
         self.planned = None;
         self.note_codes();
         self.timers.stop(Timer::Idle);
@@ -260,17 +261,18 @@ impl Tunnel {
     ) -> OwnFrame {
         let (_, mask) = split(random());
         let reason = self.ending.as_ref().map_or("", |ending| ending.reason_for(to));
+        let frame = OwnFrame::close(code, reason, mask_for(to, mask));
         if let Some(ending) = &mut self.ending {
-            ending.code_to[to.index()] = Some(code.0);
+            ending.outcome.code_to[to.index()] = Some(code.0);
         }
         self.settle(to, Life::Sent, now);
-        OwnFrame::close(code, reason, mask_for(to, mask))
+        frame
     }
 
     fn note_codes(&mut self) {
         let codes = Side::BOTH.map(|side| self.ends[side].scanner.close_code().map(|code| code.0));
         if let Some(ending) = &mut self.ending {
-            ending.code_from = codes;
+            ending.outcome.code_from = codes;
         }
     }
 }

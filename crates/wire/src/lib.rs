@@ -62,7 +62,7 @@ pub mod tunnel;
 
 pub use close::CloseCode;
 pub use frame::Violation;
-pub use outcome::{Cause, Outcome, Rtt, SideStats, Stats};
+pub use outcome::{Cause, Farewell, Outcome, Rtt, SideStats, Stats};
 pub use plan::{OwnFrame, Plan};
 pub use rate::Rate;
 pub use save::RestoreError;

@@ -1,7 +1,9 @@
 //! Why a tunnel ended, and what it counted.
 
+use alloc::sync::Arc;
 use core::fmt;
 
+use crate::close::CloseCode;
 use crate::frame::Violation;
 use crate::side::{Pair, Party, Side};
 
@@ -16,6 +18,38 @@ pub struct Outcome {
     pub code_from: [Option<u16>; 2],
     /// The code of the Close frame that we sent to each end, by [`Side::index`].
     pub code_to: [Option<u16>; 2],
+}
+
+/// What the Close frames of ours say, and why.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Farewell {
+    /// The code.
+    pub code: CloseCode,
+    /// Why.
+    pub cause: Cause,
+    /// What an operator wants to be said, at most 123 bytes of it; without it the cause speaks.
+    pub words: Option<Arc<str>>,
+}
+
+impl From<(CloseCode, Cause)> for Farewell {
+    fn from((code, cause): (CloseCode, Cause)) -> Farewell {
+        Farewell { code, cause, words: None }
+    }
+}
+
+/// The end of a tunnel, once it is decided.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Ending {
+    pub(crate) outcome: Outcome,
+    /// [`Farewell::words`].
+    pub(crate) words: Option<Arc<str>>,
+}
+
+impl Ending {
+    /// What our Close frame tells an end.
+    pub(crate) fn reason_for(&self, side: Side) -> &str {
+        self.words.as_deref().unwrap_or_else(|| self.outcome.reason_for(side))
+    }
 }
 
 /// Every reason for which a tunnel ends. Together with [`Outcome::ended_by`] it tells the story.

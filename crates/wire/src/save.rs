@@ -4,7 +4,7 @@
 //! means a new version; whoever reads it still reads the old ones.
 //!
 //! The format keeps the shape of version 1, whatever shape a tunnel has in memory; version 2 adds when each end was heard, version 3 the rate
-//! and what has run into its bucket, version 4 the Close that is to come.
+//! and what has run into its bucket, version 4 the Close that is to come, version 5 what an operator wants it to say.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -12,8 +12,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::close::CloseCode;
-use crate::frame::{MAX_HEADER, Violation};
-use crate::outcome::{Cause, Outcome, Rtt, SideStats};
+use crate::frame::{MAX_CONTROL, MAX_HEADER, Violation};
+use crate::outcome::{Cause, Ending, Outcome, Rtt, SideStats};
 use crate::ping::{Awaited, Out, Pinger};
 use crate::rate::{Bucket, Rate};
 use crate::scanner::{Closing, Course, Held, Message, Scanner};
@@ -22,7 +22,7 @@ use crate::timer::{Time, Timer, Timers};
 use crate::tunnel::{End, Life, Options, Ping, Planned, Tunnel};
 
 /// The version that is written.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 /// Why saved bytes are not a tunnel.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -61,7 +61,9 @@ pub(crate) fn save(tunnel: &Tunnel, now: Time) -> Vec<u8> {
     }
     tunnel.options.rate.write(&mut w);
     tunnel.bucket.as_deref().copied().write(&mut w);
-    tunnel.planned.as_deref().copied().write(&mut w);
+    tunnel.planned.as_deref().cloned().write(&mut w);
+    let planned = tunnel.planned.as_ref().and_then(|planned| planned.farewell.words.clone());
+    planned.or_else(|| tunnel.ending.as_ref()?.words.clone()).write(&mut w);
     w.bytes
 }
 
@@ -83,6 +85,15 @@ pub(crate) fn restore(bytes: &[u8], now: Time) -> Result<Tunnel, RestoreError> {
     }
     if version >= 4 {
         tunnel.planned = Option::read(&mut r)?.map(Box::new);
+    }
+    if version >= 5 {
+        let words = Option::read(&mut r)?;
+        // What is decided is not planned any more.
+        match (&mut tunnel.planned, &mut tunnel.ending) {
+            (Some(planned), _) => planned.farewell.words = words,
+            (None, Some(ending)) => ending.words = words,
+            (None, None) => {}
+        }
     }
     if r.bytes.is_empty() { Ok(tunnel) } else { Err(RestoreError::Excess) }
 }
@@ -152,7 +163,6 @@ saved_structs! {
     Ping { interval_us, timeout_us }
     Rate { frames_milli, burst, bytes }
     Bucket { frames, bytes, at }
-    Planned { at, code, cause }
     Closing { code, seen }
     Out { payload, sent, repeated }
     Outcome { ended_by, cause, code_from, code_to }
@@ -239,7 +249,7 @@ impl Saved for Tunnel {
         self.stats.write(w);
         // Here version 1 has whose Close came first; the scanners tell that as well.
         None::<Side>.write(w);
-        self.ending.as_deref().copied().write(w);
+        self.ending.as_ref().map(|ending| ending.outcome).write(w);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Tunnel, RestoreError> {
@@ -247,8 +257,38 @@ impl Saved for Tunnel {
         let ends = Pair { client: read_end(r)?, backend: read_end(r)? };
         let (timers, stats) = (Timers::read(r)?, Saved::read(r)?);
         let _: Option<Side> = Saved::read(r)?;
-        let ending = Option::read(r)?.map(Box::new);
+        let ending = Option::read(r)?.map(|outcome| Box::new(Ending { outcome, words: None }));
         Ok(Tunnel { options, ends, timers, stats, bucket: None, planned: None, ending })
+    }
+}
+
+/// As in version 4; the words come behind everything.
+impl Saved for Planned {
+    fn write(&self, w: &mut Writer) {
+        self.at.write(w);
+        self.farewell.code.write(w);
+        self.farewell.cause.write(w);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Planned, RestoreError> {
+        let (at, code, cause): (_, CloseCode, Cause) = (Saved::read(r)?, Saved::read(r)?, Saved::read(r)?);
+        Ok(Planned { at, farewell: (code, cause).into() })
+    }
+}
+
+impl Saved for Arc<str> {
+    fn write(&self, w: &mut Writer) {
+        // Whoever has more to say is cut short in the frame as well.
+        let len = self.floor_char_boundary(MAX_CONTROL);
+        w.u8(len as u8);
+        w.bytes.extend_from_slice(&self.as_bytes()[..len]);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, RestoreError> {
+        let len = usize::from(u8::read(r)?);
+        let (words, rest) = r.bytes.split_at_checked(len).ok_or(RestoreError::Truncated)?;
+        r.bytes = rest;
+        core::str::from_utf8(words).map(Arc::from).map_err(|_| RestoreError::Invalid("reason"))
     }
 }
 

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use crate::close::CloseCode;
 use crate::frame::{Header, OpCode};
-use crate::outcome::{Cause, Outcome, Stats};
+use crate::outcome::{Cause, Ending, Farewell, Outcome, Stats};
 use crate::ping::Pinger;
 use crate::plan::{OwnFrame, Plan};
 use crate::rate::{Bucket, Rate};
@@ -87,18 +87,16 @@ pub struct Tunnel {
     /// Until the end is decided: the Close that is to come.
     pub(crate) planned: Option<Box<Planned>>,
     /// Set as soon as the end is decided.
-    pub(crate) ending: Option<Box<Outcome>>,
+    pub(crate) ending: Option<Box<Ending>>,
 }
 
 /// An end that the proxy has set a time for.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Planned {
     /// When both ends are to be told.
     pub at: Time,
-    /// What their Close frames say.
-    pub code: CloseCode,
-    /// Why.
-    pub cause: Cause,
+    /// What they are told.
+    pub farewell: Farewell,
 }
 
 /// One end.
@@ -356,7 +354,7 @@ impl Tunnel {
     pub fn handle_timeout(&mut self, now: Time) {
         self.settle_heard();
         if let Some(planned) = self.planned.take_if(|planned| planned.at <= now) {
-            self.close(planned.code, planned.cause, now);
+            self.close(planned.farewell, now);
         }
         if self.timers.next().is_some_and(|at| now.since(at) > LATE_US) {
             return self.timers.postpone(now, now.after(GRACE_US));
@@ -369,18 +367,22 @@ impl Tunnel {
     }
 
     /// The proxy wants the tunnel to end: Close with this code to both ends. Does nothing when it is ending already.
-    pub fn close(&mut self, code: CloseCode, reason: Cause, now: Time) {
+    pub fn close(&mut self, farewell: impl Into<Farewell>, now: Time) {
+        let Farewell { code, cause, words } = farewell.into();
         if self.ending.is_none() {
             self.settle_heard();
-            self.end(Party::Proxy, reason, Pair { client: Life::Due(code), backend: Life::Due(code) }, now);
+            self.end(Party::Proxy, cause, Pair { client: Life::Due(code), backend: Life::Due(code) }, now);
+            if let Some(ending) = &mut self.ending {
+                ending.words = words;
+            }
         }
     }
 
     /// The proxy wants the tunnel to end at this time: then as [`Tunnel::close`]. A later plan takes the place of the one
     /// before; [`Time::NEVER`] takes it back. Does nothing when the tunnel is ending already.
-    pub fn close_at(&mut self, code: CloseCode, cause: Cause, at: Time) {
+    pub fn close_at(&mut self, farewell: impl Into<Farewell>, at: Time) {
         if self.ending.is_none() {
-            self.planned = (at != Time::NEVER).then(|| Box::new(Planned { at, code, cause }));
+            self.planned = (at != Time::NEVER).then(|| Box::new(Planned { at, farewell: farewell.into() }));
         }
     }
 
@@ -428,6 +430,14 @@ impl Tunnel {
         timers.next().into_iter().chain(planned).min()
     }
 
+    /// When a byte last came from either end, answers to our pings included. `None` where nothing depends on it: once it
+    /// is ending, or without an idle time.
+    pub fn heard_at(&self) -> Option<Time> {
+        let heard = Side::BOTH.map(|side| Some(self.ends[side].heard).filter(|at| *at != Time::NEVER));
+        let known = self.timers.at(Timer::Idle).map(|idle| Time(idle.0.saturating_sub(self.options.idle_us)));
+        heard.into_iter().flatten().chain(known).max()
+    }
+
     /// The end of the tunnel is decided, though Close frames may still be under way.
     pub fn is_ending(&self) -> bool {
         self.ending.is_some()
@@ -435,7 +445,7 @@ impl Tunnel {
 
     /// How it is going to end, as far as that is decided: [`Tunnel::outcome`] while Close frames are under way.
     pub fn ending(&self) -> Option<&Outcome> {
-        self.ending.as_deref()
+        self.ending.as_ref().map(|ending| &ending.outcome)
     }
 
     /// The driver is to go on reading from this end.
@@ -455,7 +465,7 @@ impl Tunnel {
     /// How it ended, once both sides are [`SideState::Finish`] or [`SideState::Drop`].
     pub fn outcome(&self) -> Option<&Outcome> {
         let done = Side::BOTH.iter().all(|&side| self.ends[side].life.is_done());
-        self.ending.as_deref().filter(|_| done)
+        self.ending().filter(|_| done)
     }
 
     /// What was counted so far.

@@ -225,6 +225,45 @@ fn a_planned_end_comes_in_its_time_and_at_a_boundary() {
 }
 
 #[test]
+fn an_operator_s_words_are_said() {
+    let words = Some("the room is closed".into());
+    let farewell = Farewell { words, ..(CloseCode(4001), Cause::Operator).into() };
+    for planned in [false, true] {
+        let mut world = World::new(options());
+        let message = text(Backend, "hello");
+        world.read(Backend, &message[..4]);
+        if planned {
+            world.tunnel.close_at(farewell.clone(), world.now.after(SECOND));
+            world.tunnel = Tunnel::restore(&world.tunnel.save(world.now), world.now).unwrap();
+            world.pass(SECOND);
+        } else {
+            world.tunnel.close(farewell.clone(), world.now);
+            world.transmit();
+        }
+        let told = (4001, "the room is closed".to_owned());
+        assert_eq!(world.farewell(Backend), told);
+        // The client is in the middle of a frame, and another process tells it.
+        world.tunnel = Tunnel::restore(&world.tunnel.save(world.now), world.now).unwrap();
+        world.read(Backend, &message[4..]);
+        assert_eq!(world.seen(Client)[1].close(), Some((4001, "the room is closed")));
+    }
+}
+
+#[test]
+fn it_is_known_when_an_end_was_heard() {
+    let mut world = World::new(options());
+    assert_eq!(world.tunnel.heard_at(), Some(world.now));
+    world.pass(SECOND);
+    world.read(Client, &text(Client, "hello"));
+    let heard = world.now;
+    assert_eq!(world.tunnel.heard_at(), Some(heard));
+    world.pass(SECOND);
+    assert_eq!(world.tunnel.heard_at(), Some(heard));
+    world.close(CloseCode::GOING_AWAY, Cause::Operator);
+    assert_eq!(world.tunnel.planned(), None);
+}
+
+#[test]
 fn a_plan_gives_way_to_a_later_one_and_to_an_end_that_comes_before_it() {
     let mut world = World::new(without_pings());
     let at = |world: &World, seconds| world.now.after(seconds * SECOND);

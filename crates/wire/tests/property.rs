@@ -399,13 +399,14 @@ fn earlier_versions_are_read() {
     world.pass(SECOND);
     world.read(Side::Client, &text(Side::Client, "hello")[..3]);
     let saved = world.tunnel.save(world.now);
-    let [4, body @ .., 0, 0, 0, 0, 0] = &saved[..] else {
+    let [5, body @ .., 0, 0, 0, 0, 0, 0] = &saved[..] else {
         panic!(
-            "version 2 adds when each end was heard, version 3 the rate and its bucket, version 4 a planned Close"
+            "version 2 adds when each end was heard, version 3 the rate and its bucket, version 4 a planned Close, version 5 its words"
         )
     };
-    for old in [[&[1], body].concat(), [&[2], body, &[0; 2]].concat(), [&[3], body, &[0; 4]].concat()] {
+    let olds = [(1, 0), (2, 2), (3, 4), (4, 5)];
+    for old in olds.map(|(version, none)| [&[version], body, &vec![0; none]].concat()) {
         assert_eq!(Tunnel::restore(&old, world.now).as_ref(), Ok(&world.tunnel));
     }
-    assert_eq!(Tunnel::restore(&[5], world.now), Err(RestoreError::Version(5)));
+    assert_eq!(Tunnel::restore(&[6], world.now), Err(RestoreError::Version(6)));
 }

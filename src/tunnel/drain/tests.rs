@@ -21,8 +21,8 @@ fn carry(drain: &Arc<Drain>, tunnels: &mut [(Place, Option<Planned>)]) -> usize 
     let mut round = Round::new(drain.clone());
     loop {
         for (place, planned) in tunnels.iter_mut() {
-            if let Some(Wish::CloseAt(code, cause, at_us)) = round.pass(place, *planned) {
-                *planned = (at_us != u64::MAX).then_some(Planned { at: Time(at_us), code, cause });
+            if let Some(Wish::CloseAt(farewell, at_us)) = round.pass(place, planned.as_ref()) {
+                *planned = (at_us != u64::MAX).then_some(Planned { at: Time(at_us), farewell });
             }
         }
         if let Some(count) = round.turn() {
@@ -36,7 +36,7 @@ fn many(count: usize) -> Vec<(Place, Option<Planned>)> {
 }
 
 fn at_us(tunnel: &(Place, Option<Planned>)) -> u64 {
-    tunnel.1.expect("a plan").at.0
+    tunnel.1.as_ref().expect("a plan").at.0
 }
 
 /// How many are told in each second of a time that begins at `from_us`.
@@ -123,23 +123,23 @@ fn the_end_of_the_process_makes_a_plan_of_its_own() {
     let half = |place: &Place| if place.backend == "a" { Verdict::Go(60 * SECOND) } else { Verdict::Stay };
     tunnels[..1000].iter_mut().for_each(|tunnel| tunnel.0.backend = "a".to_owned());
     carry(&drain(CloseCode::SERVICE_RESTART, 0, half), &mut tunnels);
-    tunnels.retain(|tunnel| tunnel.1.is_none_or(|planned| planned.at.0 > 30 * SECOND));
+    tunnels.retain(|tunnel| tunnel.1.as_ref().is_none_or(|planned| planned.at.0 > 30 * SECOND));
     let left = tunnels.len();
     let quit = drain(CloseCode::GOING_AWAY, 30 * SECOND, |_| Verdict::Go(20 * SECOND));
     assert_eq!(carry(&quit, &mut tunnels), left);
     let found = seconds(&tunnels, 30 * SECOND, 20);
     assert!(found.iter().all(|n| n.abs_diff(left / 20) <= 2), "{found:?}");
-    assert!(tunnels.iter().all(|tunnel| tunnel.1.unwrap().code == CloseCode::GOING_AWAY));
+    assert!(tunnels.iter().all(|tunnel| tunnel.1.as_ref().unwrap().farewell.code == CloseCode::GOING_AWAY));
 }
 
 #[test]
 fn a_server_that_is_wanted_again_keeps_who_is_left() {
     let mut tunnels = many(3);
     carry(&drain(CloseCode::SERVICE_RESTART, 0, |_| Verdict::Go(60 * SECOND)), &mut tunnels);
-    let shutdown = Planned { at: Time(1), code: CloseCode::GOING_AWAY, cause: Cause::Shutdown };
-    tunnels[2].1 = Some(shutdown);
+    let shutdown = Planned { at: Time(1), farewell: (CloseCode::GOING_AWAY, Cause::Shutdown).into() };
+    tunnels[2].1 = Some(shutdown.clone());
     assert_eq!(carry(&drain(CloseCode::SERVICE_RESTART, 0, |_| Verdict::Stay), &mut tunnels), 0);
-    assert_eq!(tunnels.iter().map(|tunnel| tunnel.1).collect::<Vec<_>>(), [None, None, Some(shutdown)]);
+    assert_eq!(tunnels.into_iter().map(|tunnel| tunnel.1).collect::<Vec<_>>(), [None, None, Some(shutdown)]);
 }
 
 #[test]
@@ -153,14 +153,13 @@ fn who_comes_late_goes_with_the_others() {
     place.backend = "a".to_owned();
     let mut found = [0; 10];
     for id in 0..1000 {
-        let Some(Wish::CloseAt(CloseCode::SERVICE_RESTART, Cause::Drain, at_us)) =
-            drain.late(&place, id, 110 * SECOND)
-        else {
+        let Some(Wish::CloseAt(farewell, at_us)) = drain.late(&place, id, 110 * SECOND) else {
             panic!("it goes")
         };
+        assert_eq!(farewell, (CloseCode::SERVICE_RESTART, Cause::Drain).into());
         found[(at_us / SECOND - 110) as usize] += 1;
     }
     assert!(found.iter().all(|n| (60..140).contains(n)), "{found:?}");
     let after = drain.late(&place, 1, 500 * SECOND);
-    assert_eq!(after, Some(Wish::CloseAt(CloseCode::SERVICE_RESTART, Cause::Drain, 500 * SECOND)));
+    assert_eq!(after, Some(Wish::CloseAt((CloseCode::SERVICE_RESTART, Cause::Drain).into(), 500 * SECOND)));
 }

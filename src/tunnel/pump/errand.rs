@@ -1,6 +1,6 @@
 //! Errands past the tunnels of a pump: what others want to know of them, or wish of them.
 
-use super::super::table::{Errand, Row, State};
+use super::super::table::{Errand, Row, Shown, State};
 use super::kernel::Kernel;
 use super::thread::Thread;
 
@@ -9,18 +9,12 @@ const STRIDE: usize = 128;
 
 impl<K: Kernel> Thread<K> {
     /// Takes an errand; it is run in turn.
-    pub(super) fn begin_errand(&mut self, mut errand: Box<Errand>) {
+    pub(super) fn begin_errand(&mut self, errand: Box<Errand>) {
         if let Some((round, _)) = &errand.drain {
             self.drain = Some(round.drain().clone());
         }
-        if errand.only.is_none() {
-            if errand.wish.is_some() {
-                self.wish = errand.wish;
-            }
-            if errand.to.is_some() {
-                // Room for all at once: growing would copy what is there, again and again.
-                errand.rows.reserve(self.slots.len());
-            }
+        if errand.only.is_none() && errand.wish.is_some() {
+            self.wish.clone_from(&errand.wish);
         }
         self.errands.push_back(errand);
     }
@@ -49,8 +43,8 @@ impl<K: Kernel> Thread<K> {
             };
             let _ = to.send(count);
         }
-        if let Some(to) = errand.to.take() {
-            let _ = to.send(errand.rows);
+        if let Some(walk) = errand.walk.take() {
+            walk.arrive();
         }
     }
 
@@ -62,15 +56,21 @@ impl<K: Kernel> Thread<K> {
         }
         let round = errand.drain.as_mut().filter(|_| found.drive.state() == State::Open);
         let planned = round.and_then(|(round, _)| round.pass(found.keeper.place(), found.drive.planned()));
-        let wish = errand.wish.or(planned);
+        let wish = errand.wish.clone().or(planned);
+        let mut wishes = wish.is_some();
         if let Some(wish) = wish {
             found.drive.obey(wish, self.now_us);
         }
-        if errand.to.is_some() {
-            let (stats, state) = (*found.drive.stats(), found.drive.state());
-            errand.rows.push(Row { about: found.keeper.about(), stats, state });
+        if let Some(walk) = &mut errand.walk {
+            let Shown { stats, state, heard_us } = found.drive.shown();
+            let closes_us = found.drive.planned().map(|planned| planned.at.0);
+            let row = Row { about: found.keeper.about(), stats, state, heard_us, closes_us };
+            if let Some(wish) = walk.pass(row) {
+                wishes = true;
+                found.drive.obey(wish, self.now_us);
+            }
         }
-        if wish.is_some() {
+        if wishes {
             self.queue(slot);
         }
         errand.only.is_some()

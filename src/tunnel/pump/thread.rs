@@ -147,7 +147,7 @@ impl<K: Kernel> Thread<K> {
         let late = |drain: &Arc<Drain>| drain.late(taken.keeper.place(), taken.keeper.id(), self.now_us);
         // One that comes back may have its time already.
         let late = self.drain.as_ref().filter(|_| taken.drive.planned().is_none()).and_then(late);
-        if let Some(wish) = self.wish.or(late) {
+        if let Some(wish) = self.wish.clone().or(late) {
             taken.drive.obey(wish, self.now_us);
         }
         vacant.insert(taken);

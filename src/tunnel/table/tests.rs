@@ -126,6 +126,16 @@ fn told(ends: &mut Pair<UnixStream>) {
     }
 }
 
+/// What the Close frame says that a client is sent.
+fn farewell_of(client: &mut UnixStream) -> (u16, String) {
+    let mut head = [0; 4];
+    client.read_exact(&mut head).unwrap();
+    assert_eq!(head[0], 0x88, "a Close frame");
+    let mut reason = vec![0; usize::from(head[1]) - 2];
+    client.read_exact(&mut reason).unwrap();
+    (u16::from_be_bytes([head[2], head[3]]), String::from_utf8(reason).unwrap())
+}
+
 #[tokio::test]
 async fn figures_are_what_passed() {
     let house = House::new(2);
@@ -176,14 +186,14 @@ async fn figures_are_what_passed() {
 async fn a_tunnel_is_closed_by_its_number() {
     let house = House::new(2);
     let mut all: Vec<_> = (1..=300).map(|id| (id, house.open(id, None))).collect();
-    let row = house.tunnels.close(250, CloseCode::GOING_AWAY, Cause::Operator).await.unwrap();
+    let row = house.tunnels.close(250, (CloseCode::GOING_AWAY, Cause::Operator)).await.unwrap();
     assert_eq!(row.about.id, 250);
     assert_eq!(row.state, State::Closing { by: Party::Proxy, cause: Cause::Operator });
     told(&mut all[249].1);
     let (id, report) = house.end();
     assert_eq!((id, report.outcome.cause), (250, Cause::Operator));
     assert_eq!(house.tunnels.count(), 299);
-    assert!(house.tunnels.close(250, CloseCode::GOING_AWAY, Cause::Operator).await.is_none());
+    assert!(house.tunnels.close(250, (CloseCode::GOING_AWAY, Cause::Operator)).await.is_none());
     // The others still carry what is said.
     for (_, ends) in all.iter_mut().filter(|(id, _)| *id != 250) {
         let Pair { client, backend } = ends;
@@ -239,20 +249,46 @@ async fn a_list_may_be_asked_for_at_any_time() {
     assert_eq!((list.len(), messages), (200, 800));
 }
 
+/// So many in a second, of those that are meant, with the words that were given.
+#[tokio::test]
+async fn some_are_closed_at_a_rate() {
+    let house = House::new(2);
+    let mut all: Vec<_> = (1..=40).map(|id| (id, house.open(id, None))).collect();
+    let entry = house.tunnels.enter(house.about(100));
+    let words = Some("moved to another room".into());
+    let farewell = Farewell { words, ..(CloseCode(4001), Cause::Operator).into() };
+    let begun_us = clock::now_us();
+    let even = |row: &Row| row.about.id % 2 == 0;
+    let (count, over_us) = house.tunnels.close_where(even, farewell, 100.0).await;
+    assert_eq!((count, over_us), (21, 210_000));
+    let planned = entry.live.take_command(Waker::noop());
+    assert!(matches!(planned, Some(Wish::CloseAt(farewell, _)) if farewell.code == CloseCode(4001)));
+    for (_, ends) in all.iter_mut().filter(|(id, _)| id % 2 == 0) {
+        let (code, reason) = farewell_of(&mut ends.client);
+        assert_eq!((code, reason.as_str()), (4001, "moved to another room"));
+    }
+    let took_us = clock::now_us() - begun_us;
+    assert!(took_us > 100_000, "told at once: {took_us} us");
+    for (_, ends) in all.iter_mut().filter(|(id, _)| id % 2 == 1) {
+        pass(&mut ends.client, &mut ends.backend, &masked(b"on"));
+    }
+    assert!(house.tunnels.list().await.iter().all(|row| row.closes_us.is_none() || row.about.id == 100));
+}
+
 /// What runs as a task stands in the same table.
 #[tokio::test]
 async fn tasks_are_in_the_table_while_their_entry_lives() {
     let house = House::new(1);
     let entry = house.tunnels.enter(house.about(7));
     assert_eq!((house.tunnels.count(), house.tunnels.list().await.len()), (1, 1));
-    house.tunnels.close(7, CloseCode::GOING_AWAY, Cause::Operator).await.unwrap();
+    house.tunnels.close(7, (CloseCode::GOING_AWAY, Cause::Operator)).await.unwrap();
     let driver = Waker::noop();
-    let wish = Wish::Close(CloseCode::GOING_AWAY, Cause::Operator);
+    let wish = Wish::Close((CloseCode::GOING_AWAY, Cause::Operator).into());
     assert_eq!((entry.live.take_command(driver), entry.live.take_command(driver)), (Some(wish), None));
     let mut stats = Stats::default();
     stats.client.bytes = 5;
     let state = State::Closing { by: Party::Proxy, cause: Cause::Operator };
-    entry.live.publish(&stats, state);
+    entry.live.publish(Shown { stats, state, heard_us: None });
     let row = house.tunnels.find(7).await.unwrap();
     assert_eq!((row.stats.client.bytes, row.state), (5, state));
     house.tunnels.cut_all();
@@ -267,7 +303,7 @@ async fn a_close_does_not_take_back_a_cut() {
     let house = House::new(1);
     let entry = house.tunnels.enter(house.about(7));
     house.tunnels.cut_all();
-    house.tunnels.close(7, CloseCode::GOING_AWAY, Cause::Operator).await.unwrap();
+    house.tunnels.close(7, (CloseCode::GOING_AWAY, Cause::Operator)).await.unwrap();
     assert_eq!(entry.live.take_command(Waker::noop()), Some(Wish::Cut));
 }
 
@@ -296,7 +332,7 @@ async fn a_drain_takes_who_it_is_for_and_spreads_them() {
     for entry in [&entry, &late] {
         let wish = entry.live.take_command(Waker::noop());
         let within = |at: u64| (begun_us..begun_us + 1_500_000).contains(&at);
-        let fits = matches!(wish, Some(Wish::CloseAt(code, Cause::Drain, at)) if code == CloseCode::SERVICE_RESTART && within(at));
+        let fits = matches!(&wish, Some(Wish::CloseAt(farewell, at)) if *farewell == (CloseCode::SERVICE_RESTART, Cause::Drain).into() && within(*at));
         assert!(fits, "{wish:?}");
     }
     go.iter_mut().for_each(told);

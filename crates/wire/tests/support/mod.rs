@@ -152,12 +152,12 @@ impl World {
     }
 
     pub fn close(&mut self, code: CloseCode, cause: Cause) {
-        self.tunnel.close(code, cause, self.now);
+        self.tunnel.close((code, cause), self.now);
         self.transmit();
     }
 
     pub fn close_at(&mut self, code: CloseCode, cause: Cause, at: Time) {
-        self.tunnel.close_at(code, cause, at);
+        self.tunnel.close_at((code, cause), at);
         self.transmit();
     }
 

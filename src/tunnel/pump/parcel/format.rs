@@ -2,13 +2,13 @@
 //!
 //! One version byte, then every field in order, numbers little-endian, a time as its distance from now, bytes behind
 //! their length (u32), what may be missing behind a flag ([`crate::saved`]). A new field means a new version, and so does
-//! a new version of a format inside; whoever reads it still reads the old ones. Version 2 (in version 1 a keeper's bytes were
-//! of its version 1):
+//! a new version of a format inside; whoever reads it still reads the old ones. Version 3 (in version 2 a machine was of
+//! its version 4, in version 1 a keeper's bytes of its version 1 as well):
 //!
 //! | field | bytes |
 //! |---|---|
 //! | version | 1 |
-//! | the tunnel machine | bytes: [`Tunnel::save`](longwire_wire::Tunnel::save), its version up to 4 |
+//! | the tunnel machine | bytes: [`Tunnel::save`](longwire_wire::Tunnel::save), its version up to 5 |
 //! | client's end | flag whether it is open, then if so the end |
 //! | backend's end | the same |
 //! | what broke an end | flag; 0 and a number of the system (i32), 1 and a fault of TLS (2 bytes), or 2 and a text |
@@ -43,7 +43,7 @@ use crate::tunnel::pump::{Line, Secure, Socket};
 use crate::tunnel::table::Keeper;
 
 /// The version that is written.
-pub(super) const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 3;
 /// The longest parcel.
 pub(super) const MAX_BYTES: usize = 1 << 20;
 

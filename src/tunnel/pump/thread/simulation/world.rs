@@ -174,7 +174,7 @@ impl World {
                     known.cut |= errand == Errand::Cut;
                     known.trigger_us.get_or_insert(now);
                 }
-                let close = Wish::Close(CloseCode::GOING_AWAY, Cause::Operator);
+                let close = Wish::Close((CloseCode::GOING_AWAY, Cause::Operator).into());
                 let wish = Some(if errand == Errand::Cut { Wish::Cut } else { close });
                 Message::Run(Box::new(table::Errand::new(Some(tunnel as u64), wish)))
             }
