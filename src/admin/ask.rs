@@ -1,7 +1,5 @@
 //! A request to the admin address that may be made, and what answering it needs.
 
-#![allow(dead_code, reason = "handlers to come use the rest")]
-
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +8,13 @@ use http::StatusCode;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::Request;
 use hyper::body::Incoming;
+use longwire_conf::model::Level;
 use serde::de::DeserializeOwned;
 
 use super::answer::{self, Answer};
 use super::guard::Writing;
 use crate::http::{Arrival, Service};
+use crate::log::Context;
 
 /// The most bytes of a body.
 const MOST: usize = 64 * 1024;
@@ -49,6 +49,12 @@ impl Ask {
     /// The names and values of the query, decoded. `+` is a space, as forms write it.
     pub(super) fn query(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         pairs(self.request.uri().query().unwrap_or_default())
+    }
+
+    /// Writes to the error log what was done for whoever asked.
+    pub(super) fn note(&self, level: Level, words: &str) {
+        let message = format_args!("admin: {words}, as {} asks", self.peer);
+        self.service.snapshot.logs.error(&[], level, &Context::default(), message);
     }
 
     /// The body as JSON; an empty one is `{}`.

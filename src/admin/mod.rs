@@ -7,6 +7,7 @@ mod answer;
 mod ask;
 pub mod console;
 mod counters;
+mod filter;
 mod guard;
 mod live;
 mod metrics;
@@ -14,6 +15,7 @@ mod overview;
 mod page;
 mod routes;
 mod top;
+mod tunnels;
 
 use std::convert::Infallible;
 use std::pin::pin;

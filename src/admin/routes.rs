@@ -7,7 +7,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 
 use super::answer::{self, Answer};
 use super::ask::{Ask, Faulty};
-use super::{counters, live, metrics, overview, page};
+use super::{counters, live, metrics, overview, page, tunnels};
 
 /// What answers a request.
 type Run = fn(Ask) -> Pin<Box<dyn Future<Output = Answer> + Send>>;
@@ -25,6 +25,10 @@ const fn get(path: &'static str, run: Run) -> Route {
     Route { method: Method::GET, path, run }
 }
 
+const fn post(path: &'static str, run: Run) -> Route {
+    Route { method: Method::POST, path, run }
+}
+
 /// All of them; `openapi.json` describes those below `/api`.
 const ROUTES: &[Route] = &[
     get("/", |ask| Box::pin(page::index(ask))),
@@ -33,6 +37,10 @@ const ROUTES: &[Route] = &[
     get("/metrics", |ask| Box::pin(metrics::render(ask))),
     get("/api", |ask| Box::pin(overview::show(ask))),
     get("/api/live", |ask| Box::pin(live::open(ask))),
+    get("/api/tunnels", |ask| Box::pin(tunnels::list(ask))),
+    get("/api/tunnels/{id}", |ask| Box::pin(tunnels::show(ask))),
+    post("/api/tunnels/{id}/close", |ask| Box::pin(tunnels::close(ask))),
+    post("/api/tunnels/close", |ask| Box::pin(tunnels::close_many(ask))),
     get("/api/counters", |ask| Box::pin(counters::show(ask))),
 ];
 

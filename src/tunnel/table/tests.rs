@@ -258,18 +258,18 @@ async fn some_are_closed_at_a_rate() {
     let words = Some("moved to another room".into());
     let farewell = Farewell { words, ..(CloseCode(4001), Cause::Operator).into() };
     let begun_us = clock::now_us();
-    let even = |row: &Row| row.about.id % 2 == 0;
+    let even = |row: &Row| row.about.id.is_multiple_of(2);
     let (count, over_us) = house.tunnels.close_where(even, farewell, 100.0).await;
     assert_eq!((count, over_us), (21, 210_000));
     let planned = entry.live.take_command(Waker::noop());
     assert!(matches!(planned, Some(Wish::CloseAt(farewell, _)) if farewell.code == CloseCode(4001)));
-    for (_, ends) in all.iter_mut().filter(|(id, _)| id % 2 == 0) {
+    for (_, ends) in all.iter_mut().filter(|(id, _)| id.is_multiple_of(2)) {
         let (code, reason) = farewell_of(&mut ends.client);
         assert_eq!((code, reason.as_str()), (4001, "moved to another room"));
     }
     let took_us = clock::now_us() - begun_us;
     assert!(took_us > 100_000, "told at once: {took_us} us");
-    for (_, ends) in all.iter_mut().filter(|(id, _)| id % 2 == 1) {
+    for (_, ends) in all.iter_mut().filter(|(id, _)| !id.is_multiple_of(2)) {
         pass(&mut ends.client, &mut ends.backend, &masked(b"on"));
     }
     assert!(house.tunnels.list().await.iter().all(|row| row.closes_us.is_none() || row.about.id == 100));
