@@ -45,6 +45,28 @@ async def haproxy_timeout_tunnel(room):
 
 
 @fault("idle-timer")
+async def haproxy_timeout_client(room):
+    """HAProxy with `timeout client 2s` and no `timeout tunnel`"""
+    backend = await room.echo()
+    port = await room.haproxy(
+        "defaults\n mode http\n timeout connect 2s\n timeout client 2s\n timeout server 60s\n"
+        f"listen l\n bind 127.0.0.1:PORT\n server s 127.0.0.1:{backend}\n"
+    )
+    return Visit(f"ws://127.0.0.1:{port}/", holding(IDLE), idle=5)
+
+
+@fault("idle-timer")
+async def longwire_without_pings(room):
+    """Longwire with `websocket_ping off` and `proxy_read_timeout 2s`"""
+    backend = await room.echo()
+    port = await room.longwire(
+        "server { listen 127.0.0.1:PORT; websocket_ping off; proxy_read_timeout 2s;"
+        f" location / {{ proxy_pass http://127.0.0.1:{backend}; }} }}"
+    )
+    return Visit(f"ws://127.0.0.1:{port}/", holding(IDLE), idle=5)
+
+
+@fault("idle-timer")
 async def application_drops_the_silent(room):
     """the application closes with 1000 who says nothing for 2 s"""
 
@@ -195,3 +217,21 @@ async def proxy_breaks_what_works_directly(room):
     port = await room.server(f"location / {{ proxy_pass http://127.0.0.1:{backend}; }}")
     url = f"ws://127.0.0.1:{port}/"
     return Visit(url, "^426", more=("--through", url, "--direct", f"ws://127.0.0.1:{backend}/"))
+
+
+@fault("hop-breaks", "idle-timer")
+async def proxy_has_the_timer(room):
+    """compared by `--through` and `--direct` with sockets held: nginx has `proxy_read_timeout 2s`, the server no timer"""
+    backend = await room.echo()
+    port = await room.server(f"location / {{ proxy_pass http://127.0.0.1:{backend}; {PASS} proxy_read_timeout 2s; }}")
+    url = f"ws://127.0.0.1:{port}/"
+    return Visit(url, holding(IDLE), idle=5, more=("--through", url, "--direct", f"ws://127.0.0.1:{backend}/"))
+
+
+@fault("wrong-path", "hop-breaks")
+async def both_hops_lack_the_path(room):
+    """compared by `--through` and `--direct`: the path is wrong at the server too, nginx in front is sound"""
+    backend = await room.echo(path="/ws", page="hello")
+    port = await room.server(f"location / {{ proxy_pass http://127.0.0.1:{backend}; {PASS} }}")
+    url = f"ws://127.0.0.1:{port}/chat"
+    return Visit(url, "^404", more=("--through", url, "--direct", f"ws://127.0.0.1:{backend}/chat"))

@@ -1,11 +1,12 @@
 """Set-ups with nothing wrong, also unusual ones: who cries here is not believed elsewhere."""
 
 import asyncio
+import signal
 
 import broken
 import look
 from affinity import group, polled, two
-from clocks import holding
+from clocks import Reloads, holding
 from lab import Skip, Visit, sound
 from look import TEXT
 from messages import LONG, saying
@@ -236,6 +237,31 @@ async def socketio_haproxy_cookie(room):
     port = await room.haproxy(
         f"listen l\n bind 127.0.0.1:PORT\n balance roundrobin\n cookie SRV insert indirect nocache\n{servers}"
     )
+    return at(port, "/socket.io/?EIO=4&transport=websocket")
+
+
+@sound
+async def socketio_haproxy_source(room):
+    """two socket.io servers behind HAProxy with `balance source`"""
+    servers = "".join(f" server s{port} 127.0.0.1:{port}\n" for port in await two(room, "socket.io"))
+    port = await room.haproxy(f"listen l\n bind 127.0.0.1:PORT\n balance source\n{servers}")
+    return at(port, "/socket.io/?EIO=4&transport=websocket")
+
+
+@sound
+async def socketio_caddy_cookie(room):
+    """two socket.io servers behind Caddy with `lb_policy cookie`"""
+    servers = " ".join(f"127.0.0.1:{port}" for port in await two(room, "socket.io"))
+    port = await room.caddy(
+        f"http://127.0.0.1:PORT {{\n bind 127.0.0.1\n reverse_proxy {servers} {{\n lb_policy cookie\n }}\n}}\n"
+    )
+    return at(port, "/socket.io/?EIO=4&transport=websocket")
+
+
+@sound
+async def socketio_websocket_alone(room):
+    """two socket.io servers that take WebSockets alone (`transports: ["websocket"]`), in turns: no session to lose"""
+    port = await room.nginx(group(await two(room, "socket.io", settings={"transports": ["websocket"]})))
     return at(port, "/socket.io/?EIO=4&transport=websocket")
 
 
@@ -475,6 +501,26 @@ async def longwire_timer_and_pings(room):
         f" location / {{ proxy_pass http://127.0.0.1:{backend}; }} }}"
     )
     return at(port, shows=holding("^silent: open; busy: open$"), idle=4)
+
+
+@sound
+async def longwire_reloaded(room):
+    """Longwire is reloaded while sockets are open: they stay"""
+    backend = await room.echo()
+    port = await room.longwire(f"server {{ listen 127.0.0.1:PORT; location / {{ proxy_pass http://127.0.0.1:{backend}; }} }}")
+    program = room.programs[-1]
+
+    async def reload():
+        program.signal(signal.SIGHUP)
+
+    async def shows(visit):
+        Reloads(room, reload, 0.5)
+        held = await look.held(visit, 2)
+        Reloads(room, reload, 3)
+        return held
+
+    shows.wanted = "^open$"
+    return at(port, shows=shows, idle=5)
 
 
 @sound
