@@ -26,13 +26,12 @@ class Claim:
 
     rule: str
     path: object
-    line: int
-    message: str
+    lines: list
+    labels: str
     run: str
     house: object
     folder: object
-    nginx: list
-    fixed: str = None
+    nginx: object
 
     def location(self):
         """The way to the location of this place: the server's number, and the locations' arguments from outside in."""
@@ -40,13 +39,23 @@ class Claim:
         starts = [0]
         for line in text.split("\n"):
             starts.append(starts[-1] + len(line) + 1)
-        start, end = starts[self.line - 1], starts[self.line]
         ways = []
-        for number, server in enumerate(each for each in walk(parse(text)) if each.name == "server" and each.block):
-            ways += [(number, way) for way in _ways(server, start, end)]
+        for line in self.lines:
+            for number, server in enumerate(each for each in walk(parse(text)) if each.name == "server" and each.block):
+                ways += [(number, way) for way in _ways(server, starts[line - 1], starts[line])]
+            if not any(way for _, way in ways):
+                # A line elsewhere, a group's: the finding names the location that it is about.
+                ways += self._named(parse(text))
         if not ways:
             raise Skip("stands in no location")
-        return max(ways, key=lambda way: len(way[1]))
+        # The first line that is in a location; else in a server.
+        return max(ways, key=lambda way: bool(way[1]))
+
+    def _named(self, tree):
+        for number, server in enumerate(each for each in walk(tree) if each.name == "server" and each.block):
+            for each in server.inside("location"):
+                if re.search(rf"location {re.escape(' '.join(each.args))}(?!\S)", self.labels):
+                    yield number, (each.args,)
 
     def marked(self, text):
         """The text with a mark in the location, the server and the location."""
@@ -67,14 +76,16 @@ class Claim:
     def stand(self, text, **more):
         if self.rule != "resolver-missing":
             text = resolvable(text)
-        return Stand(text, self.nginx[0], self.house, master=False, folder=self.folder, **more)
+        text = apart(text)
+        more["kinds"] = {port: "app" for port in permitting(text)} | (more.get("kinds") or {})
+        return Stand(text, self.nginx, self.house, master=False, folder=self.folder, **more)
 
     async def refusal(self):
         import programs
 
         file = self.folder / "refused.conf"
         file.write_text(prepared(self.run, self.folder, self.house.certificate))
-        ok, said = programs.check("nginx", file, self.folder, self.nginx[0].path)
+        ok, said = programs.check("nginx", file, self.folder, self.nginx.path)
         return None if ok or "syntax is ok" in said else said.split("[emerg] ")[-1].splitlines()[0]
 
 
@@ -89,6 +100,33 @@ def resolvable(text):
             if found and found[2] not in (*groups, "localhost"):
                 there = text.index(found[2], each.words[0].start + len(found[1]))
                 edits.append((there, there + len(found[2]), "127.0.0.1:9999"))
+    return edited(text, edits)
+
+
+def permitting(text):
+    """The ports of servers that auth_request asks: they say yes to everything."""
+    tree = parse(text)
+    asked = {each.args[0] for each in walk(tree) if each.name == "auth_request" and each.args}
+    groups = {each.args[0]: each for each in walk(tree) if each.name == "upstream" and each.args}
+    for location in (each for each in walk(tree) if each.name == "location" and each.args[-1] in asked):
+        for each in location.inside("proxy_pass"):
+            host = re.sub(r"^https?://([^/$]*).*$", r"\1", each.args[0])
+            servers = [server.args[0] for server in groups[host].inside("server")] if host in groups else [host]
+            yield from (server.rpartition(":")[2] if ":" in server else "80" for server in servers)
+
+
+def apart(text):
+    """The text with a port of its own for each server of a group, where several were given the same one to run here."""
+    edits = []
+    for group in (each for each in walk(parse(text)) if each.name == "upstream"):
+        seen = set()
+        for each in group.inside("server"):
+            address = each.args[0]
+            while address in seen:
+                host, _, port = address.partition(":")
+                address = f"{host}:{int(port or 80) + 1000}"
+            seen.add(address)
+            edits.append((each.words[0].start, each.words[0].end, address))
     return edited(text, edits)
 
 
@@ -165,8 +203,8 @@ def no_connection(request):
 
 
 async def old_http(claim):
-    if claim.nginx[0].version >= (1, 29, 7):
-        raise Skip(f"{claim.nginx[0]} speaks HTTP/1.1 by default, and an older one does not take the file")
+    if claim.nginx.version >= (1, 29, 7):
+        raise Skip(f"{claim.nginx} speaks HTTP/1.1 by default, and an older one does not take the file")
     return await breaks(claim, lambda request: request.version == "HTTP/1.0", ("websockets",))
 
 
@@ -227,7 +265,70 @@ async def refused(claim):
     return f"nginx does not start: {said}"
 
 
+async def read_timeout(claim):
+    """A whole minute, as in nginx."""
+    marked, server, location = claim.marked(claim.run)
+    host = next(iter(names(server)), "example.com")
+    async with claim.stand(marked, default="ws") as stand:
+        port, tls = stand.copy.where(server)
+        for path in paths_to(server, location):
+            tunnel = await stand.handshake(path, port=port, host=host, tls=tls)
+            if tunnel.status == 101:
+                ended = await tunnel.end(64)
+                must(ended is not None, "still open after 64 s")
+                must(ended[0].endswith("without Close"), f"{ended[0]} after {ended[1]:.1f} s")
+                return f"{ended[0]} after {ended[1]:.1f} s"
+    raise Skip(f"no handshake succeeds: {tunnel}")
+
+
+async def ordinary(claim, truth):
+    """What servers get of an ordinary request is as `truth` says."""
+    marked, server, location = claim.marked(claim.run)
+    host = next(iter(names(server)), "example.com")
+    async with claim.stand(marked, default="app") as stand:
+        port, tls = stand.copy.where(server)
+        for path in paths_to(server, location):
+            await stand.get(path, port=port, host=host, tls=tls)
+            if seen := stand.seen():
+                must(any(truth(each) for each in seen), f"the backend got {seen[-1]}")
+                return f"the backend got {seen[-1]}"
+    raise Skip("no server gets anything")
+
+
+async def slash(claim):
+    marked, server, location = claim.marked(claim.run)
+    host = next(iter(names(server)), "example.com")
+    path = location.args[-1].rstrip("/")
+    async with claim.stand(marked) as stand:
+        port, tls = stand.copy.where(server)
+        tunnel = await stand.handshake(path, port=port, host=host, tls=tls)
+    must(tunnel.status in (301, 302), f"{tunnel} for {path}")
+    return f"{tunnel} for {path} to {tunnel.answer.values('location')}"
+
+
+async def spread(claim):
+    marked, server, location = claim.marked(claim.run)
+    host = next(iter(names(server)), "example.com")
+    async with claim.stand(marked, default="websockets") as stand:
+        port, tls = stand.copy.where(server)
+        path = paths_to(server, location)[0]
+        for _ in range(12):
+            await stand.handshake(path, port=port, host=host, tls=tls)
+        counts = {tap.name: len(tap.take()) for tap in stand.taps}
+    if len(stand.taps) < 2:
+        raise Skip(f"the servers have one address here: {counts}")
+    must(sum(bool(count) for count in counts.values()) > 1, f"{counts}")
+    return f"twelve handshakes of one client: {counts}"
+
+
 CLAIMS = {
+    "read-timeout-short": read_timeout,
+    "connection-upgrade-always": lambda claim: ordinary(
+        claim, lambda request: not no_connection(request) and not request.header("upgrade")
+    ),
+    "upgrade-literal": lambda claim: ordinary(claim, lambda request: not no_upgrade(request)),
+    "slash-redirect": slash,
+    "no-stickiness": spread,
     "upgrade-missing": lambda claim: breaks(claim, no_upgrade),
     "headers-lost": lambda claim: breaks(claim, lambda request: no_upgrade(request) or no_connection(request)),
     "connection-missing": lambda claim: breaks(claim, no_connection),

@@ -1,6 +1,8 @@
 """nginx on a configuration, real servers behind it, and a client that says exactly what came."""
 
 import asyncio
+import base64
+import hashlib
 import pathlib
 import re
 import shutil
@@ -13,13 +15,15 @@ import time
 
 import client
 import programs
-from backend import frame, read_frame
+from backend import GUID, frame, read_frame
 from configuration import edited, parse, walk
 from moved import Copy
 from servers import Tap
 
 MASK = b"\1\2\3\4"
 PATIENCE = 10.0
+# The answer to the key that every handshake of the client has.
+ACCEPT = base64.b64encode(hashlib.sha1(client.KEY.encode() + GUID).digest()).decode()
 # Files that a configuration names, and that no machine has.
 ASIDE = (("/srv/www", "www"), ("/var/cache/nginx", "cache"))
 # user:pass
@@ -98,6 +102,14 @@ class Tunnel:
             self.writer.close()
 
 
+def unmet(answer):
+    """What is wrong with a 101, as clients judge it (RFC 6455, section 4.1); None when it is in order."""
+    for name, wanted in (("Upgrade", "websocket"), ("Connection", "upgrade"), ("Sec-WebSocket-Accept", ACCEPT.lower())):
+        if wanted not in [part.strip().lower() for value in answer.values(name) for part in value.split(",")]:
+            return f"101 without {name}"
+    return None
+
+
 class Stand:
     """`async with Stand(...) as stand`: a running nginx. `kinds` says which server is behind which port of the file."""
 
@@ -171,6 +183,8 @@ class Stand:
         head = [f"GET {path} HTTP/1.1", f"Host: {host}", "Upgrade: websocket", "Connection: Upgrade"]
         head += ["Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {client.KEY}", *headers]
         tunnel = await self._ask(head, port, host, tls, patience)
+        if tunnel.status == 101 and (missing := unmet(tunnel.answer)):
+            tunnel.answer.end, tunnel.status = missing, 0
         if tunnel.status == 101 and greeting:
             try:
                 async with asyncio.timeout(PATIENCE):
@@ -246,8 +260,8 @@ class Stand:
 def prepared(text, folder, certificate, changes=()):
     """A configuration as nginx takes it: in a frame if it has none, with files that are there."""
     for old, new in changes:
-        must(old in text, f"the configuration does not say `{old}` any more")
-        text = text.replace(old, new)
+        text, count = re.subn(old, new, text)
+        must(count, f"the configuration does not say `{old}` any more")
     for path, name in ASIDE:
         if path in text:
             (folder / name).mkdir(exist_ok=True)

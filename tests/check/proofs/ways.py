@@ -115,7 +115,7 @@ async def resolver_missing(room):
         bad = await stand.handshake("/ws/")
         must(bad.status == 502 and "no resolver defined" in stand.program.log, f"bad.conf: {bad}")
     async with names("127.0.0.1") as port:
-        changes = (("127.0.0.53", f"127.0.0.1:{port}"), (":3000", f":{room.servers.ports['ws']}"))
+        changes = ((r"127\.0\.0\.53", f"127.0.0.1:{port}"), (":3000", f":{room.servers.ports['ws']}"))
         async with room.stand("good", changes=changes) as stand:
             good = await stand.handshake("/ws/")
             must(good.status == 101, f"good.conf: {good}")
