@@ -17,4 +17,5 @@ def refused(rule, words):
 refused("map-missing", 'unknown "connection_upgrade" variable')
 refused("map-misplaced", '"map" directive is not allowed here')
 refused("if-directive", '"proxy_set_header" directive is not allowed here')
+refused("proxy-pass-uri", "cannot have URI part")
 refused("ws-scheme", "invalid URL prefix")
