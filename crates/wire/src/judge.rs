@@ -90,10 +90,11 @@ impl Tunnel {
         Some(OwnFrame::ping(payload, mask_for(to, mask)))
     }
 
-    /// A pong of ours came.
-    pub(crate) fn answered(&mut self, from: Side, payload: Payload, now: Time) {
+    /// A pong of ours came. Gives the round trip in microseconds where there is one to speak of.
+    pub(crate) fn answered(&mut self, from: Side, payload: Payload, now: Time) -> Option<u64> {
         self.stats[from].pongs = self.stats[from].pongs.saturating_add(1);
-        if let Some(us) = self.ends[from].pinger.answer(payload, now) {
+        let round_trip = self.ends[from].pinger.answer(payload, now);
+        if let Some(us) = round_trip {
             self.stats[from].rtt.add(us);
         }
         if let Some(ping) =
@@ -102,6 +103,7 @@ impl Tunnel {
             self.timers.stop(Timer::Pong(from));
             self.timers.set(Timer::Ping(from), now.after(ping.interval_us));
         }
+        round_trip
     }
 
     fn stop_pings(&mut self) {

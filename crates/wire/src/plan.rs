@@ -26,6 +26,8 @@ pub struct Plan {
     lead: usize,
     segments: Vec<Segment>,
     own: Vec<u8>,
+    /// Outlasts the read that it came of, until it is taken: so a message need not reset it.
+    pub(crate) round_trip: Option<u64>,
 }
 
 impl Plan {
@@ -43,6 +45,12 @@ impl Plan {
     /// Nothing is to be written.
     pub fn is_empty(&self) -> bool {
         self.lead == 0 && self.segments.is_empty()
+    }
+
+    /// The round trip of our ping that this read has answered, in microseconds, once. The answer was swallowed: a
+    /// plan that is [whole](Plan::whole) has none.
+    pub fn take_round_trip(&mut self) -> Option<u64> {
+        self.round_trip.take()
     }
 
     /// Bytes to be written.

@@ -281,7 +281,7 @@ impl Tunnel {
             }
             Step::Hold => None,
             Step::Pong { take, payload } => {
-                self.answered(from, payload, now);
+                plan.round_trip = self.answered(from, payload, now).or(plan.round_trip);
                 Some(take)
             }
             Step::Fault(cause) => {

@@ -50,9 +50,14 @@ fn our_pong_is_known_however_it_is_cut() {
             let around = [text(side, "before"), answer.clone(), text(side, "after")].concat();
             let start = text(side, "before").len();
             let (a, b) = (start + first, start + second);
+            let mut round_trips = 0;
             for piece in [&around[..a], &around[a..b], &around[b..]] {
                 world.read(side, piece);
+                // A driver looks for one only where the input does not pass as it is.
+                round_trips += usize::from(!world.plan.whole() && world.plan.take_round_trip() == Some(0));
             }
+            assert_eq!(round_trips, 1, "cut at {first} and {second}");
+            assert_eq!(world.plan.take_round_trip(), None);
             let expected = [text(side, "before"), text(side, "after")].concat();
             assert_eq!(world.wire[side.other()], expected, "cut at {first} and {second}");
             assert_eq!(world.tunnel.stats()[side].pongs, 1);
