@@ -28,6 +28,12 @@ pub fn unix_us() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64
 }
 
+/// Microseconds that this thread has been running on a processor.
+pub fn thread_us() -> u64 {
+    let used = clock_gettime(ClockId::ThreadCPUTime);
+    micros(Duration::new(used.tv_sec.unsigned_abs(), used.tv_nsec.unsigned_abs() as u32))
+}
+
 /// Microseconds of a duration.
 pub fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)

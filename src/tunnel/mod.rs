@@ -7,6 +7,7 @@ mod pump;
 mod relay;
 mod table;
 mod walk;
+mod tally;
 
 pub use drain::{Drain, Verdict};
 pub use drive::{Ends, Report};
@@ -14,6 +15,7 @@ pub use options::shared;
 pub use pump::{Line, Packed, Parcel, Secure, Socket, UnpackError};
 pub use relay::relay;
 pub use table::{About, Entry, Keeper, Live, Place, Row, State, Tunnels};
+pub use tally::{Carried, Tally, Traffic};
 
 #[cfg(test)]
 mod speech;

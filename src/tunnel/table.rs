@@ -16,6 +16,7 @@ use super::drain::{Drain, Round, Spread};
 use super::drive::{Ends, Report};
 use super::pump::{Line, Parcel, Pumps};
 use super::walk::{Fold, Walk};
+use super::tally::{Tally, Traffic};
 use crate::clock;
 use crate::route::facts::Peer;
 
@@ -33,6 +34,8 @@ struct Tasks {
     wish: Option<Wish>,
     /// In force, for those that open now.
     drain: Option<Arc<Drain>>,
+    /// What those that have ended carried.
+    carried: Traffic,
 }
 
 /// What the one who opened a tunnel keeps for it: who it is, and what is to be done at its end.
@@ -194,6 +197,13 @@ impl Tunnels {
         self.pumps.count() + lock(&self.tasks).live.len()
     }
 
+    /// What all have carried in this process, those that have ended included; and how many are open on each way.
+    pub async fn tally(&self) -> Tally {
+        let mut tally = self.pumps.tally().await;
+        tally += lock(&self.tasks).tally();
+        tally
+    }
+
     /// All that are open, in no order. Each row is true for a moment of its own: what opens or ends while the list is
     /// made may be in it or not, but nothing is in it twice.
     pub async fn list(&self) -> Vec<Row> {
@@ -323,6 +333,17 @@ impl Tunnels {
 }
 
 impl Tasks {
+    fn tally(&self) -> Tally {
+        let mut tally = Tally { traffic: self.carried, ..Tally::default() };
+        for live in self.live.values() {
+            let (stats, state) = *lock(&live.shown);
+            tally.traffic.add(&stats);
+            tally.closing += usize::from(state != State::Open);
+            tally.places.push((live.about.place.clone(), 1));
+        }
+        tally
+    }
+
     /// Begins a drain. Gives how many were set a time.
     fn drain(&mut self, drain: Arc<Drain>) -> usize {
         let mut round = Round::new(drain.clone());
@@ -348,7 +369,11 @@ pub struct Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        lock(&self.tasks).live.remove(&self.live.about.id);
+        let mut tasks = lock(&self.tasks);
+        if tasks.live.remove(&self.live.about.id).is_some() {
+            let (stats, _) = *lock(&self.live.shown);
+            tasks.carried.add(&stats);
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod line;
 mod parcel;
 mod secure;
 mod socket;
+mod tally;
 mod thread;
 mod wheel;
 
@@ -17,15 +18,18 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use longwire_wire::Tunnel;
+use tokio::sync::oneshot;
 
 use super::drive::{Drive, Ends};
 use super::table::{Errand, Keeper};
+use super::tally::Tally;
 use kernel::{Epoll, Kernel};
 pub use line::Line;
 use parcel::Park;
 pub use parcel::{Packed, Parcel, UnpackError};
 pub use secure::Secure;
 pub use socket::Socket;
+use tally::Count;
 use thread::{Slot, Thread};
 
 /// All pumps of the process.
@@ -56,6 +60,8 @@ enum Message<K: Kernel> {
     Park(Park<K>),
     /// To be run past its tunnels.
     Run(Box<Errand>),
+    /// To be added up past its tunnels.
+    Count(Box<Count>),
     /// End the thread.
     Stop,
 }
@@ -93,6 +99,22 @@ impl Pumps {
     /// How many tunnels they have, those on their way included.
     pub(super) fn count(&self) -> usize {
         self.0.iter().map(|pump| pump.tunnels.load(Relaxed)).sum()
+    }
+
+    /// What all have carried.
+    pub(super) async fn tally(&self) -> Tally {
+        let mut answers = Vec::new();
+        for pump in &self.0 {
+            let (to, answer) = oneshot::channel();
+            answers.push(answer);
+            pump.inbox.leave(Message::Count(Box::new(Count::new(to))));
+        }
+        let mut tally = Tally::default();
+        for answer in answers {
+            // A pump that has ended has no tunnels.
+            tally += answer.await.unwrap_or_default();
+        }
+        tally
     }
 
     /// Sends an errand to each.

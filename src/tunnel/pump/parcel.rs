@@ -16,6 +16,7 @@ use super::thread::{Slot, Thread};
 use super::{Handle, Message, Pumps};
 pub use crate::tunnel::drive::UnpackError;
 use crate::tunnel::table::Keeper;
+use crate::tunnel::tally::Traffic;
 
 /// A live tunnel that no pump drives: nobody reads from it, writes to it, or looks at its timers.
 ///
@@ -182,6 +183,7 @@ impl<K: Kernel> Thread<K> {
             }
             let mut slot = self.slots.remove(place);
             slot.release(kernel);
+            self.left(place, &Traffic::from(slot.drive.stats()));
             parked.push(Parked { slot: Some(slot), home: Some(self.own.clone()), packed: Cell::new(false) });
         }
         // If whoever asked has left, they come back by themselves.

@@ -13,7 +13,9 @@ use slab::Slab;
 use super::super::drain::Drain;
 use super::super::drive::Drive;
 use super::super::table::{Errand, Keeper, Wish};
+use super::super::tally::Traffic;
 use super::kernel::{Edge, Kernel};
+use super::tally::Count;
 use super::wheel::Wheel;
 use super::{Handle, Line, Message};
 use crate::tls;
@@ -26,6 +28,10 @@ pub(super) struct Thread<K: Kernel> {
     pub(super) slots: Slab<Box<Slot<K>>>,
     /// Under way, one after the other.
     pub(super) errands: VecDeque<Box<Errand>>,
+    /// Counts under way, one after the other.
+    pub(super) counts: VecDeque<Box<Count>>,
+    /// What tunnels that have left carried here; less what those that came had carried before.
+    pub(super) carried: Traffic,
     /// Wished of all tunnels, those that open now as well.
     pub(super) wish: Option<Wish>,
     /// The drain in force, for tunnels that open now.
@@ -62,6 +68,8 @@ impl<K: Kernel> Thread<K> {
             own,
             slots: Slab::new(),
             errands: VecDeque::new(),
+            counts: VecDeque::new(),
+            carried: Traffic::default(),
             wish: None,
             drain: None,
             wheel: Wheel::new(now_us),
@@ -91,11 +99,13 @@ impl<K: Kernel> Thread<K> {
             match message {
                 Message::Stop => return false,
                 Message::Run(errand) => self.begin_errand(errand),
+                Message::Count(count) => self.begin_count(count),
                 Message::Take(slot) => self.take(slot, kernel),
                 Message::Park(park) => self.park(park, kernel),
             }
         }
         self.run_errand();
+        self.run_count();
         self.wake_due();
         let mut turning = std::mem::take(&mut self.turning);
         std::mem::swap(&mut self.run, &mut turning);
@@ -106,7 +116,7 @@ impl<K: Kernel> Thread<K> {
 
     /// How long to wait for events.
     fn patience(&mut self) -> Option<Duration> {
-        if !self.run.is_empty() || !self.errands.is_empty() {
+        if !self.run.is_empty() || !self.errands.is_empty() || !self.counts.is_empty() {
             return Some(Duration::ZERO);
         }
         let next = self.wheel.next_us()?;
@@ -150,7 +160,9 @@ impl<K: Kernel> Thread<K> {
         if let Some(wish) = self.wish.clone().or(late) {
             taken.drive.obey(wish, self.now_us);
         }
+        let before = Traffic::from(taken.drive.stats());
         vacant.insert(taken);
+        self.came(slot, &before);
         self.queue(slot);
     }
 
@@ -173,6 +185,7 @@ impl<K: Kernel> Thread<K> {
         let again = found.drive.turn(now, &mut Context::from_waker(Waker::noop()), Line::is_readable);
         if let Some(report) = found.drive.report() {
             let keeper = self.slots.remove(slot).keeper;
+            self.left(slot, &Traffic::from(&report.stats));
             self.own.tunnels.fetch_sub(1, Relaxed);
             keeper.ended(&report);
             return;

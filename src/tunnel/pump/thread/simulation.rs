@@ -10,6 +10,7 @@
 //! ```
 
 mod check;
+mod counting;
 mod parking;
 mod peer;
 mod pipe;
@@ -31,6 +32,7 @@ use crate::tunnel::pump::{Inbox, Secure, Socket};
 use crate::tunnel::speech::script;
 use crate::tunnel::table::{About, Keeper, Place};
 use check::{Past, look};
+use counting::Counting;
 use parking::unpark;
 use peer::{Finish, MAX_MESSAGE, Manners, Peer};
 use pipe::Pipe;
@@ -113,7 +115,13 @@ impl Keeper for Watch {
     }
 
     fn about(&self) -> About {
-        unreachable!("nobody asks for a list")
+        About {
+            id: self.number as u64,
+            client: crate::route::facts::Peer::Unix(String::new()),
+            opened_us: 0,
+            place: Arc::new(self.place.clone()),
+            tls: [None; 2],
+        }
     }
 
     fn place(&self) -> &Place {
@@ -254,9 +262,14 @@ fn play(seed: u64, loud: bool) -> u64 {
     let world = kernel.world.clone();
     let watch =
         |number| Watch { number, place: Place::default(), world: world.clone(), reports: reports.clone() };
+    let mut counting = Counting::default();
     for round in 0.. {
         assert!(round < 100_000, "it does not end");
+        if round % 5 == 0 {
+            counting.ask(&mut thread);
+        }
         assert!(thread.round(&mut kernel), "it stops by itself");
+        counting.look();
         unpark(&world, &home, watch);
         let mut world = lock(&world);
         look(&thread, &mut world);
@@ -275,6 +288,9 @@ fn play(seed: u64, loud: bool) -> u64 {
         world.step();
     }
     let mut reports = std::mem::take(&mut *reports.lock().unwrap());
+    let mut carried = Traffic::default();
+    reports.iter().for_each(|(_, report, _)| carried += Traffic::from(&report.stats));
+    counting.close(&mut thread, carried);
     reports.sort_by_key(|(number, ..)| *number);
     assert!(reports.iter().map(|(number, ..)| *number).eq(0..options.len()), "each is reported once");
     for (number, report, at_us) in &reports {

@@ -19,7 +19,7 @@ const MOST_LATE_US: u64 = 20_000;
 
 /// Looks at a pump between two rounds.
 pub(super) fn look(thread: &Thread<Sim>, world: &mut World) {
-    if !thread.errands.is_empty() {
+    if !thread.errands.is_empty() || !thread.counts.is_empty() {
         world.idle_waits = 0; // it runs one a round
     }
     assert!(world.idle_waits < 8, "it turns on the spot");
