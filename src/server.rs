@@ -14,6 +14,7 @@ use crate::admin;
 use crate::clock;
 use crate::http::{self, Arrival, Door, Service};
 use crate::log::Context;
+use crate::metrics::COUNTS;
 use crate::net::{Announced, Endpoint, Inherited, Listener, Options, Stream, bind, os_text, read_announced};
 use crate::route::facts::{ConnectionFacts, Peer, TlsFacts};
 use crate::snapshot::{Binding, Site, Snapshot};
@@ -262,6 +263,7 @@ async fn accept(listener: Arc<Listener>, door: Arc<Door>) {
             Ok(accepted) => welcome(accepted, local.clone(), &door),
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
+                COUNTS.accepts_failed.add();
                 let (service, binding) = door.present();
                 let message = format!("accept() on {} failed ({})", binding.endpoint, os_text(&error));
                 service.snapshot.logs.error(&[], Level::Crit, &Context::default(), message);
@@ -355,6 +357,7 @@ async fn begin(
         true => match encrypt(stream, &site, &service).await {
             Ok(done) => done,
             Err(reason) => {
+                COUNTS.tls_failed.add();
                 // As in nginx: what strangers do to a TLS port is no error of ours.
                 let message = format_args!("SSL handshake failed ({reason}) while SSL handshaking");
                 let server = &service.snapshot.config.servers[site.default];

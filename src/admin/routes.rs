@@ -42,6 +42,7 @@ const ROUTES: &[Route] = &[
     post("/api/tunnels/{id}/close", |ask| Box::pin(tunnels::close(ask))),
     post("/api/tunnels/close", |ask| Box::pin(tunnels::close_many(ask))),
     get("/api/counters", |ask| Box::pin(counters::show(ask))),
+    get("/api/history", |ask| Box::pin(counters::history(ask))),
 ];
 
 /// The route of a request, and what stands for the `{...}` of its path; or what to answer where there is none.

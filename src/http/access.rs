@@ -5,6 +5,7 @@ use longwire_conf::model::{Satisfy, Server};
 
 use super::exchange::{Exchange, Step};
 use super::guard;
+use crate::metrics::HandshakeFault;
 use crate::route::uri::text;
 use crate::snapshot::Snapshot;
 
@@ -96,7 +97,7 @@ async fn auth_request(x: &mut Exchange, snapshot: &Snapshot, server: &Server) ->
     let said = format!("auth_request \"{}\" in {} was answered {status}", rule.uri, rule.at);
     match status {
         401 | 403 => {
-            x.blame("client", format_args!("{said}"));
+            x.blame(HandshakeFault::AuthRefused, format_args!("{said}"));
             if status == 401 {
                 for value in headers.iter().flat_map(|headers| headers.get_all(header::WWW_AUTHENTICATE)) {
                     x.extra.append(header::WWW_AUTHENTICATE, value.clone());
@@ -105,7 +106,10 @@ async fn auth_request(x: &mut Exchange, snapshot: &Snapshot, server: &Server) ->
             Verdict::Refused(status)
         }
         _ => {
-            x.trouble("backend", format_args!("auth request unexpected status: {status} ({said})"));
+            x.trouble(
+                HandshakeFault::AuthFailed,
+                format_args!("auth request unexpected status: {status} ({said})"),
+            );
             Verdict::Failed(500)
         }
     }

@@ -16,6 +16,7 @@ use super::choice::{Choice, may_miss_session};
 use super::exchange::Exchange;
 use super::proxy::{Outgoing, Route};
 use crate::clock::{self, micros};
+use crate::metrics::{COUNTS, HandshakeFault, Limit};
 use crate::net::{Announced, Version, announce};
 use crate::route::facts::{ConnectionFacts, Peer, Try};
 use crate::snapshot::Snapshot;
@@ -88,7 +89,11 @@ pub(super) async fn attempts(
             x.overcome();
             x.facts.upstream = route.url(&group.name);
             x.facts.outcome.tries.push(Try { address: group.name.clone(), status: 502, ..Try::default() });
-            x.trouble("backend", format_args!("no live upstreams while connecting to upstream"));
+            COUNTS.hit(Limit::NoLiveServer);
+            x.trouble(
+                HandshakeFault::NoLiveBackend,
+                format_args!("no live upstreams while connecting to upstream"),
+            );
             return Err(502);
         };
         tries.left = tries.left.saturating_sub(1);
@@ -107,7 +112,10 @@ pub(super) async fn attempts(
                 if !matches!(reason, NextReason::Http403 | NextReason::Http404) {
                     tell(x, route, &server, group.failed(&server), &format!("it answered {status}"));
                 }
-                x.trouble("backend", format_args!("upstream answered {status} (proxy_next_upstream)"));
+                x.trouble(
+                    HandshakeFault::BackendAnswered,
+                    format_args!("upstream answered {status} (proxy_next_upstream)"),
+                );
                 continue;
             }
             // The connection is not stale twice: the second one was new.
@@ -207,7 +215,11 @@ impl<'a> Tries<'a> {
                 x.last_try().status = status;
                 x.last_try().response_us = Some(clock::now_us() - begun);
                 tell(x, self.route, server, self.route.group.failed(server), &fault.to_string());
-                x.trouble("backend", format_args!("{fault} while connecting to upstream"));
+                let kind = match fault.stage {
+                    Stage::Timeout => HandshakeFault::BackendTimeout,
+                    Stage::Connect | Stage::Tls => HandshakeFault::BackendUnreachable,
+                };
+                x.trouble(kind, format_args!("{fault} while connecting to upstream"));
                 Err(Failure::Server { status, reason, sent: false })
             }
         }
@@ -267,7 +279,9 @@ impl<'a> Tries<'a> {
         }
         x.last_try().status = status;
         tell(x, self.route, server, self.route.group.failed(server), &words);
-        x.trouble("backend", format_args!("{words}"));
+        let is_late = reason == NextReason::Timeout;
+        let kind = if is_late { HandshakeFault::BackendTimeout } else { HandshakeFault::BackendBroke };
+        x.trouble(kind, format_args!("{words}"));
         Err(Failure::Server { status, reason, sent: true })
     }
 }
@@ -292,7 +306,7 @@ fn fault_of_client(x: &Exchange) -> Option<u16> {
     } else {
         return None;
     };
-    x.trouble("client", format_args!("{words}"));
+    x.trouble(HandshakeFault::BadRequest, format_args!("{words}"));
     Some(status)
 }
 
@@ -348,14 +362,14 @@ impl Incame {
             let by_turn = !matches!(route.group.balance, Balance::Hash { .. } | Balance::IpHash);
             match by_turn && route.group.sticky.is_none() && route.group.servers().len() > 1 {
                 true => x.trouble(
-                    "configuration",
+                    HandshakeFault::StickinessMissing,
                     format_args!(
                         "the session is unknown to this backend (400 \"Session ID unknown\" from {at}): another one of the \
                          group began it, and stickiness is missing: write \"sticky cookie NAME;\" or \"ip_hash;\" in upstream \"{name}\""
                     ),
                 ),
                 false => x.trouble(
-                    "backend",
+                    HandshakeFault::SessionUnknown,
                     format_args!(
                         "the session is unknown to this backend (400 \"Session ID unknown\" from {at}): it ended there, or \
                          the backend that began it is gone; a client begins a new one"

@@ -12,6 +12,7 @@ use super::journal::Journal;
 use crate::clock;
 use crate::guard;
 use crate::log::{Pieces, Reader};
+use crate::metrics::COUNTS;
 use crate::net::os_text;
 use crate::route::facts::{ConnectionFacts, Course, Facts, Outcome, Peer, Protocol, Try, TunnelFacts};
 use crate::tls::Fault;
@@ -98,6 +99,7 @@ impl Epilogue {
         let now_us = clock::now_us();
         let ending = &self.ending;
         let told = Told { report, duration_us: now_us.saturating_sub(self.opened_us), ending };
+        COUNTS.ended(&report.outcome, told.duration_us);
         let level = level_of(report);
         if !ending.is_counted() && !ending.logs_at(level) {
             return;

@@ -22,6 +22,7 @@ use super::http2;
 use super::journal::Journal;
 use crate::clock::{self, micros};
 use crate::guard::Slot;
+use crate::metrics::{COUNTS, HandshakeFault};
 use crate::route::answer::{self, Reply};
 use crate::route::facts::{ConnectionFacts, Course, Facts, Outcome, Protocol};
 use crate::route::gzip::{Compression, judge, mark};
@@ -90,8 +91,8 @@ pub(super) struct Exchange {
 
 /// Why there is no WebSocket.
 struct Fault {
-    /// Who has to act: client, backend or configuration; `None` where the backend refused the client, as it should.
-    of: Option<&'static str>,
+    /// What it is, and who has to act.
+    kind: HandshakeFault,
     reason: String,
     /// Where `error_page` led after it.
     page: Option<String>,
@@ -140,7 +141,7 @@ pub(super) async fn serve(
     let step = match fault {
         None => exchange.run(&snapshot, server).await,
         Some(reason) => {
-            exchange.trouble("client", format_args!("{reason}"));
+            exchange.trouble(HandshakeFault::BadRequest, format_args!("{reason}"));
             exchange.last = true;
             exchange.page(400, None)
         }
@@ -156,8 +157,12 @@ impl Drop for Begun {
         let Some(mut exchange) = self.0.take() else { return };
         let waited = (clock::now_us() - exchange.facts.started_us) / 1000;
         if exchange.handshake {
-            exchange.blame("client", format_args!("it left after {waited} ms without an answer"));
+            exchange.blame(
+                HandshakeFault::ClientLeft,
+                format_args!("it left after {waited} ms without an answer"),
+            );
             exchange.tell_fault();
+            COUNTS.answers.add(499);
         } else {
             exchange.log(Level::Info, format_args!("client prematurely closed connection after {waited} ms"));
         }
@@ -351,31 +356,26 @@ impl Exchange {
         }
     }
 
-    /// Says what went wrong, and who has to act: `client`, `backend` or `configuration`. Of a handshake that is kept
-    /// for the one line that tells why it failed.
-    pub(super) fn trouble(&self, of: &'static str, message: std::fmt::Arguments<'_>) {
-        self.refused(of, Level::Error, message);
+    /// Says what went wrong. Of a handshake that is kept for the one line that tells why it failed, with whose fault
+    /// it is.
+    pub(super) fn trouble(&self, kind: HandshakeFault, message: std::fmt::Arguments<'_>) {
+        self.refused(kind, Level::Error, message);
     }
 
     /// The same, as severe as it is here.
-    pub(super) fn refused(&self, of: &'static str, level: Level, message: std::fmt::Arguments<'_>) {
-        match self.handshake && !self.is_explained(of) {
-            true => self.note(Some(of), level, message),
+    pub(super) fn refused(&self, kind: HandshakeFault, level: Level, message: std::fmt::Arguments<'_>) {
+        match self.handshake && !self.is_explained(kind) {
+            true => self.note(kind, level, message),
             false => self.log(level, message),
         }
     }
 
     /// Notes why there will be no WebSocket, if one was asked for.
-    pub(super) fn blame(&self, of: &'static str, reason: std::fmt::Arguments<'_>) {
-        if !self.is_explained(of) {
-            self.note(Some(of), Level::Error, reason);
-        }
-    }
-
-    /// Notes that the backend refused this client, which is nobody's fault but the client's to mend.
-    pub(super) fn declined(&self, reason: std::fmt::Arguments<'_>) {
-        if !self.is_explained("backend") {
-            self.note(None, Level::Warn, reason);
+    pub(super) fn blame(&self, kind: HandshakeFault, reason: std::fmt::Arguments<'_>) {
+        if !self.is_explained(kind) {
+            // What a backend refuses as it should is not for those who look after the proxy.
+            let level = if kind.of().is_some() { Level::Error } else { Level::Warn };
+            self.note(kind, level, reason);
         }
     }
 
@@ -388,15 +388,16 @@ impl Exchange {
 
     /// Whether the cause is known and what is said now is of its error page only. Another backend that is asked for
     /// the WebSocket speaks for itself.
-    pub(super) fn is_explained(&self, of: &'static str) -> bool {
+    pub(super) fn is_explained(&self, kind: HandshakeFault) -> bool {
         let is_page = self.lock_fault().as_ref().is_some_and(|fault| fault.page.is_some());
-        is_page && !(of == "backend" && self.websocket)
+        let by_backend = kind.of().is_none_or(|of| of == "backend");
+        is_page && !(by_backend && self.websocket)
     }
 
-    fn note(&self, of: Option<&'static str>, level: Level, reason: std::fmt::Arguments<'_>) {
+    fn note(&self, kind: HandshakeFault, level: Level, reason: std::fmt::Arguments<'_>) {
         if self.handshake {
             self.overcome();
-            *self.lock_fault() = Some(Fault { of, reason: reason.to_string(), page: None, level });
+            *self.lock_fault() = Some(Fault { kind, reason: reason.to_string(), page: None, level });
         }
     }
 
@@ -409,9 +410,11 @@ impl Exchange {
 
     /// There is no WebSocket: says why, and whose fault that is.
     fn tell_fault(&self) {
-        if let Some(Fault { of, reason, page, level }) = self.lock_fault().take() {
+        if let Some(Fault { kind, reason, page, level }) = self.lock_fault().take() {
+            COUNTS.failed(kind);
             let page = page.map(|page| format!(" (error_page led to {page})")).unwrap_or_default();
-            let whose = of.map_or("refused by the backend".to_owned(), |of| format!("fault of the {of}"));
+            let whose =
+                kind.of().map_or("refused by the backend".to_owned(), |of| format!("fault of the {of}"));
             self.log(level, format_args!("WebSocket handshake failed, {whose}: {reason}{page}"));
         }
     }
@@ -426,6 +429,7 @@ impl Exchange {
             Step::Response(response) => response,
             Step::Switching(switch) => {
                 self.overcome();
+                COUNTS.answers.add(101);
                 let shared = self.shared.clone();
                 let (response, switching) = switch.start(self.journal());
                 shared.switching(switching);
@@ -434,7 +438,16 @@ impl Exchange {
             Step::Status(status, location) => self.built_in(status, location),
             Step::Jump(_) => self.built_in(500, None),
             Step::Close => {
+                if self.lock_fault().is_none() {
+                    self.blame(
+                        HandshakeFault::NotProxied,
+                        format_args!("closed without an answer, as configured"),
+                    );
+                }
                 self.tell_fault();
+                if self.handshake {
+                    COUNTS.answers.add(444);
+                }
                 self.facts.outcome.status = 444;
                 self.journal().write();
                 return Err(Unanswered);
@@ -442,7 +455,13 @@ impl Exchange {
         };
         if self.lock_fault().is_none() {
             let status = response.status().as_u16();
-            self.blame("configuration", format_args!("it was answered {status} here, not by a backend"));
+            self.blame(
+                HandshakeFault::NotProxied,
+                format_args!("it was answered {status} here, not by a backend"),
+            );
+        }
+        if self.handshake {
+            COUNTS.answers.add(response.status().as_u16());
         }
         self.tell_fault();
         self.warn_unset();

@@ -12,6 +12,7 @@ use longwire_conf::model::{Alias, Fallback, Level, Location};
 
 use super::disk::{FileBody, Piece, metadata, open};
 use super::exchange::{Exchange, Jump, Step, response};
+use crate::metrics::HandshakeFault;
 use crate::route::answer::{self, Reply};
 use crate::route::files::{self, Part, Version, content_type, file_path, http_date};
 use crate::route::gzip::{Compression, judge};
@@ -91,7 +92,7 @@ pub(super) async fn try_files(x: &mut Exchange, location: &Location) -> Option<S
         Fallback::Code(444) => Step::Close,
         Fallback::Code(status) => {
             x.blame(
-                "configuration",
+                HandshakeFault::NotProxied,
                 format_args!("\"try_files\" in {} found no file and answers {status}", rule.at),
             );
             Step::Status(*status, None)
@@ -109,7 +110,10 @@ pub(super) async fn try_files(x: &mut Exchange, location: &Location) -> Option<S
 }
 
 fn stale_alias(x: &mut Exchange) -> Step {
-    x.trouble("configuration", format_args!("\"alias\" cannot be used where URI was rewritten"));
+    x.trouble(
+        HandshakeFault::Configuration,
+        format_args!("\"alias\" cannot be used where URI was rewritten"),
+    );
     Step::Status(500, None)
 }
 
@@ -152,7 +156,10 @@ pub(super) async fn serve(x: &mut Exchange) -> Step {
     if about.is_dir() {
         let args = if x.facts.args.is_empty() { String::new() } else { format!("?{}", x.facts.args) };
         let place = format!("{}/{args}", escape_uri(&bytes(&x.facts.uri)));
-        x.blame("configuration", format_args!("\"{shown}\" is a directory, answered by 301 to \"{place}\""));
+        x.blame(
+            HandshakeFault::Redirected,
+            format_args!("\"{shown}\" is a directory, answered by 301 to \"{place}\""),
+        );
         return Step::Status(301, Some(place.into_bytes()));
     }
     let Some(file) = file else {
@@ -161,19 +168,22 @@ pub(super) async fn serve(x: &mut Exchange) -> Step {
     if x.method == "POST" {
         return refuse(x, Level::Info, 405, "no file is served to POST");
     }
-    x.blame("configuration", format_args!("the file \"{shown}\" answers, nothing is proxied here"));
+    x.blame(
+        HandshakeFault::NotProxied,
+        format_args!("the file \"{shown}\" answers, nothing is proxied here"),
+    );
     answer(x, file, &about).await
 }
 
 /// No file is sent: says so, in the one line of a handshake or in one of its own.
 fn refuse(x: &mut Exchange, level: Level, status: u16, message: &str) -> Step {
-    if x.handshake && !x.is_explained("configuration") {
+    if x.handshake && !x.is_explained(HandshakeFault::NoLocation) {
         let uri = &x.facts.uri;
         // That a file of this name is missing is no news to who wants a WebSocket.
         let message = if status == 404 { "" } else { message };
         let colon = if status == 404 { "" } else { ": " };
         x.blame(
-            "configuration",
+            HandshakeFault::NoLocation,
             format_args!("no location with a proxy_pass matches \"{uri}\"{colon}{message}"),
         );
     } else if (status != 404 || x.settings.log_not_found) && level != Level::Info {

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use super::access::Verdict;
 use super::exchange::Exchange;
 use crate::guard::{Refusal, admit};
+use crate::metrics::HandshakeFault;
 use crate::net::os_text;
 use crate::route::facts::ConnectionFacts;
 use crate::route::fields::credentials;
@@ -52,7 +53,10 @@ pub(super) fn addresses(x: &Exchange) -> Verdict {
 /// Says which rule keeps the client out.
 pub(super) fn tell_rule(x: &Exchange) {
     if let Some(rule) = rule(x) {
-        x.trouble("client", format_args!("access forbidden by rule (deny in {})", rule.at));
+        x.trouble(
+            HandshakeFault::AddressDenied,
+            format_args!("access forbidden by rule (deny in {})", rule.at),
+        );
     }
 }
 
@@ -74,7 +78,7 @@ pub(super) async fn password(x: &mut Exchange) -> Verdict {
     }
     let Some((user, password)) = credentials(&x.facts.headers) else {
         let told = "no user/password was provided for basic authentication";
-        x.trouble("client", format_args!("{told} (auth_basic in {at})"));
+        x.trouble(HandshakeFault::Password, format_args!("{told} (auth_basic in {at})"));
         return ask(x, &realm);
     };
     let path = PathBuf::from(OsString::from_vec(file));
@@ -87,22 +91,28 @@ pub(super) async fn password(x: &mut Exchange) -> Verdict {
         Ok(Ok(())) => return Verdict::Granted,
         Ok(Err(Refusal::Unknown)) => {
             x.trouble(
-                "client",
+                HandshakeFault::Password,
                 format_args!("user \"{name}\" was not found in \"{shown}\" (auth_basic in {at})"),
             );
         }
         Ok(Err(Refusal::Wrong)) => {
-            x.trouble("client", format_args!("user \"{name}\": password mismatch (auth_basic in {at})"));
+            x.trouble(
+                HandshakeFault::Password,
+                format_args!("user \"{name}\": password mismatch (auth_basic in {at})"),
+            );
         }
         Ok(Err(Refusal::BadHash)) => {
             let told = "its hash is of a form that Longwire does not know: make a new one with htpasswd -B";
-            x.trouble("configuration", format_args!("user \"{name}\" in \"{shown}\" cannot come in: {told}"));
+            x.trouble(
+                HandshakeFault::Configuration,
+                format_args!("user \"{name}\" in \"{shown}\" cannot come in: {told}"),
+            );
         }
         Ok(Err(Refusal::Unreadable(error))) => {
             let missing = error.kind() == std::io::ErrorKind::NotFound;
             let level = if missing { Level::Error } else { Level::Crit };
             let told = format_args!("open() \"{shown}\" failed ({}) (auth_basic_user_file)", os_text(&error));
-            x.refused("configuration", level, told);
+            x.refused(HandshakeFault::Configuration, level, told);
             return if missing { Verdict::Refused(403) } else { Verdict::Failed(500) };
         }
         // Only when the process is ending.
@@ -129,11 +139,13 @@ pub(super) fn origin(x: &Exchange) -> Result<(), u16> {
         return Ok(());
     };
     let Some(origin) = foreign(origins, &x.facts.headers) else { return Ok(()) };
-    let told = format_args!(
-        "its Origin \"{}\" is not among websocket_origins in {}",
-        origin.escape_debug(),
-        origins.at
+    x.trouble(
+        HandshakeFault::OriginRefused,
+        format_args!(
+            "its Origin \"{}\" is not among websocket_origins in {}",
+            origin.escape_debug(),
+            origins.at
+        ),
     );
-    x.trouble("client", told);
     Err(403)
 }

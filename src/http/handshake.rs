@@ -21,6 +21,7 @@ use super::exchange::{Exchange, Step};
 use super::guarded::Guarded;
 use super::journal::Journal;
 use crate::clock::{self, micros};
+use crate::metrics::{COUNTS, HandshakeFault};
 use crate::route::facts::Protocol;
 use crate::route::redirect::client_headers;
 use crate::tls::Conn;
@@ -53,12 +54,12 @@ fn lookup<'a>(headers: &'a HeaderMap) -> impl Fn(&'static str) -> Vec<&'a [u8]> 
 pub(super) fn refuse(x: &mut Exchange) -> Option<Step> {
     let has_body = x.body.as_ref().is_some_and(|b| !http_body::Body::is_end_stream(b));
     if has_body {
-        x.blame("client", format_args!("the request has a body"));
+        x.blame(HandshakeFault::Malformed, format_args!("the request has a body"));
         return Some(Step::Status(400, None));
     }
     let minor_version = u8::from(x.facts.protocol != Protocol::Http10);
     let fault = check_request(&x.facts.method, minor_version, lookup(&x.facts.headers)).err()?;
-    x.blame("client", format_args!("{fault}"));
+    x.blame(HandshakeFault::Malformed, format_args!("{fault}"));
     if fault.status() != 426 {
         return Some(Step::Status(400, None));
     }
@@ -79,7 +80,7 @@ pub(super) fn explain(x: &Exchange, response: &Response<Incoming>, asked: bool) 
     let status = response.status().as_u16();
     if !asked {
         return x.blame(
-            "configuration",
+            HandshakeFault::UpgradeNotPassed,
             format_args!("\"proxy_set_header Upgrade \"\"\" keeps the upgrade from the backend, which answered {status}"),
         );
     }
@@ -88,15 +89,18 @@ pub(super) fn explain(x: &Exchange, response: &Response<Incoming>, asked: bool) 
         200..=299 => " as to an ordinary request: is this the path of the WebSocket?".to_owned(),
         300..=399 => format!(" to \"{}\": WebSocket clients do not follow redirects", place.unwrap_or("-")),
         401 | 403 => {
-            return x.declined(format_args!(
-                "it answered {status} instead of 101: it wants other credentials or another Origin"
-            ));
+            return x.blame(
+                HandshakeFault::BackendRefused,
+                format_args!(
+                    "it answered {status} instead of 101: it wants other credentials or another Origin"
+                ),
+            );
         }
         404 => ": is this the path of the WebSocket?".to_owned(),
         400 | 426 => ": it did not like the handshake; compare with one sent to it directly".to_owned(),
         _ => String::new(),
     };
-    x.blame("backend", format_args!("it answered {status} instead of 101{hint}"));
+    x.blame(HandshakeFault::BackendAnswered, format_args!("it answered {status} instead of 101{hint}"));
 }
 
 /// Checks a 101 and prepares the switch. `asked`: the headers that asked the backend for it.
@@ -119,7 +123,7 @@ pub(super) fn conclude(
         (Ok(negotiated), Some(client)) => (negotiated, client),
         (Ok(_), None) => return Step::Status(400, None),
         (Err(reason), _) => {
-            x.blame("backend", format_args!("{reason}"));
+            x.blame(HandshakeFault::AnswerWrong, format_args!("{reason}"));
             return Step::Status(502, None);
         }
     };
@@ -156,8 +160,11 @@ impl Switching {
         let (client, backend, negotiated, place, slot, journal) = *self.0;
         match streams(client, backend, journal.settings().send_timeout).await {
             Ok(ends) => run(ends, negotiated, place, slot, journal, arrival).await,
-            Err(reason) => {
-                journal.log(Level::Error, format_args!("WebSocket handshake failed, {reason}"));
+            Err((kind, reason)) => {
+                COUNTS.failed(kind);
+                let whose = kind.of().unwrap_or_default();
+                let told = format_args!("WebSocket handshake failed, fault of the {whose}: {reason}");
+                journal.log(Level::Error, told);
                 journal.write();
             }
         }
@@ -165,19 +172,23 @@ impl Switching {
 }
 
 /// Takes both connections out of hyper, with what was read behind the heads.
-async fn streams(client: OnUpgrade, backend: OnUpgrade, patience: Duration) -> Result<Ends<Conn>, String> {
-    let both = async {
-        let client =
-            client.await.map_err(|e| format!("fault of the client: it left before the answer ({e})"))?;
-        let backend = backend.await.map_err(|e| format!("fault of the backend: it left ({e})"))?;
-        Ok::<_, String>((client, backend))
-    };
+async fn streams(
+    client: OnUpgrade,
+    backend: OnUpgrade,
+    patience: Duration,
+) -> Result<Ends<Conn>, (HandshakeFault, String)> {
+    let left = |error| (HandshakeFault::ClientLeft, format!("it left before the answer ({error})"));
+    let lost = |error| (HandshakeFault::BackendBroke, format!("it left ({error})"));
+    let both = async { Ok((client.await.map_err(left)?, backend.await.map_err(lost)?)) };
     let (client, backend) = match tokio::time::timeout(patience, both).await {
         Ok(both) => both?,
-        Err(_) => return Err("fault of the client: it did not take the answer".into()),
+        Err(_) => return Err((HandshakeFault::ClientLeft, "it did not take the answer".into())),
     };
-    let client = client.downcast::<TokioIo<Guarded<Conn>>>().map_err(|_| "the client's stream is unknown")?;
-    let backend = backend.downcast::<TokioIo<Conn>>().map_err(|_| "the backend's stream is unknown")?;
+    // Both are what was given to hyper.
+    let unknown =
+        |whose| move |_| (HandshakeFault::Configuration, format!("the stream of the {whose} is unknown"));
+    let client = client.downcast::<TokioIo<Guarded<Conn>>>().map_err(unknown("client"))?;
+    let backend = backend.downcast::<TokioIo<Conn>>().map_err(unknown("backend"))?;
     Ok(Ends {
         streams: Pair { client: client.io.into_inner().into_inner(), backend: backend.io.into_inner() },
         // Copied, so that a few bytes do not hold the whole buffer that the head came in.
@@ -204,6 +215,7 @@ async fn run(
         }
     }
     let opened = clock::now_us();
+    COUNTS.handshakes_opened.add();
     let service = journal.service().clone();
     let (server, spoken) = (server_of(&journal), spoken(&negotiated));
     journal.log(Level::Notice, format_args!("tunnel opened to {server}{spoken}"));

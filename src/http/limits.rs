@@ -8,6 +8,7 @@ use longwire_conf::template::Template;
 use super::exchange::Exchange;
 use crate::clock;
 use crate::guard::{Denied, Verdict, judge};
+use crate::metrics::{COUNTS, HandshakeFault, Limit};
 use crate::route::facts::Limited;
 
 /// The longest key that counts with `limit_req`; a longer one is not counted, as in nginx.
@@ -70,6 +71,9 @@ async fn rate(x: &mut Exchange) -> Result<(), u16> {
         }
     };
     x.facts.outcome.limit_req = Some(made);
+    if made == Limited::Rejected {
+        COUNTS.hit(Limit::LimitReq);
+    }
     if made == Limited::Rejected { Err(guard.limit_req_status) } else { Ok(()) }
 }
 
@@ -95,6 +99,9 @@ fn slots(x: &mut Exchange) -> Result<(), u16> {
         };
         x.slots.clear();
         let dry = guard.limit_conn_dry_run;
+        if !dry {
+            COUNTS.hit(Limit::LimitConn);
+        }
         let by = match denied {
             Denied::Full => format!("limit_conn {} in {}", limit.most, limit.at),
             Denied::NoRoom => format!("limit_conn in {}: the zone is full", limit.at),
@@ -125,7 +132,7 @@ fn key(x: &Exchange, template: &Template, most: usize) -> Vec<u8> {
 fn refuse(x: &Exchange, dry: bool, level: Level, told: std::fmt::Arguments<'_>) {
     match dry {
         true => x.log(level, told),
-        false => x.refused("client", level, told),
+        false => x.refused(HandshakeFault::Limited, level, told),
     }
 }
 

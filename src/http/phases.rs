@@ -7,6 +7,7 @@ use longwire_conf::model::{Content, Level, Location, Server, Unsupported, Verify
 use super::exchange::{Exchange, Jump, Step, response};
 use super::rewrite::{self, Flow};
 use super::{access, census, files, guard, limits, proxy};
+use crate::metrics::HandshakeFault;
 use crate::route::answer::{self, Answer, ErrorStep};
 use crate::route::facts::Captures;
 use crate::route::location::{self, Chosen, How};
@@ -55,13 +56,13 @@ impl Exchange {
         }
         if self.shared.plain_on_tls {
             self.blame(
-                "client",
+                HandshakeFault::PlainOnTls,
                 format_args!("it spoke plain HTTP to a port for TLS: use wss:// or https://"),
             );
             return Some(497);
         }
         if let Some((status, reason)) = self.mistrusted(server.tls.verify_client) {
-            self.blame("client", format_args!("{reason}"));
+            self.blame(HandshakeFault::ClientCertificate, format_args!("{reason}"));
             if !self.handshake {
                 self.log(Level::Info, format_args!("{reason}"));
             }
@@ -137,7 +138,7 @@ impl Exchange {
             self.last = true;
             let uri = &self.facts.uri;
             self.trouble(
-                "configuration",
+                HandshakeFault::Configuration,
                 format_args!("rewrite or internal redirection cycle while processing \"{uri}\""),
             );
         }
@@ -155,7 +156,10 @@ impl Exchange {
                 }
                 None => {
                     let bare = name.trim_start_matches('@');
-                    self.trouble("configuration", format_args!("could not find named location \"@{bare}\""));
+                    self.trouble(
+                        HandshakeFault::Configuration,
+                        format_args!("could not find named location \"@{bare}\""),
+                    );
                     return Step::Status(500, None);
                 }
             },
@@ -222,14 +226,17 @@ impl Exchange {
         self.enter(found.location);
         self.facts.capture(found.captures.clone());
         if found.location.internal && !self.facts.course.internal {
-            self.blame("configuration", format_args!("the location of \"{}\" is internal", self.facts.uri));
+            self.blame(
+                HandshakeFault::NoLocation,
+                format_args!("the location of \"{}\" is internal", self.facts.uri),
+            );
             return Err((404, None));
         }
         self.check_length().map_err(|status| (status, None))?;
         if found.how == How::Slash {
             let place = found.redirect("");
             self.blame(
-                "configuration",
+                HandshakeFault::Redirected,
                 format_args!(
                     "it was answered 301 to \"{place}\", and WebSocket clients do not follow redirects: \
                      ask for that path, or write the location without its last slash"
@@ -259,7 +266,7 @@ impl Exchange {
     pub(super) fn lacks(&mut self, lack: &Unsupported) -> Step {
         let Unsupported { name, reason, at } = lack;
         self.trouble(
-            "configuration",
+            HandshakeFault::Configuration,
             format_args!("{name} in {at} is not supported, so this place answers 501: {reason}"),
         );
         Step::Status(501, None)
@@ -272,7 +279,7 @@ impl Exchange {
         match self.settings.client_max_body_size {
             Some(limit) if length > limit => {
                 self.trouble(
-                    "client",
+                    HandshakeFault::BadRequest,
                     format_args!("client intended to send too large body: {length} bytes (client_max_body_size {limit})"),
                 );
                 Err(413)

@@ -14,6 +14,7 @@ use super::body::{self, Passed};
 use super::exchange::{Exchange, Step};
 use super::handshake::{self, Keep};
 use crate::clock::micros;
+use crate::metrics::HandshakeFault;
 use crate::net::Endpoint;
 use crate::route::answer;
 use crate::route::location::How;
@@ -62,7 +63,7 @@ pub(super) async fn pass(
     }
     if x.has_lost_its_body() {
         x.trouble(
-            "configuration",
+            HandshakeFault::Configuration,
             format_args!("the request body went to another backend already and is gone"),
         );
         return Step::Status(502, None);
@@ -109,7 +110,10 @@ async fn route(x: &mut Exchange, snapshot: &Snapshot, how: How, pass: &ProxyPass
             let value = x.scope().render(template);
             let destination = Destination::parse(&value).map_err(|fault| {
                 let value = String::from_utf8_lossy(&value).into_owned();
-                x.trouble("configuration", format_args!("proxy_pass {}: {fault} in \"{value}\"", pass.text));
+                x.trouble(
+                    HandshakeFault::Configuration,
+                    format_args!("proxy_pass {}: {fault} in \"{value}\"", pass.text),
+                );
                 500_u16
             })?;
             x.facts.proxy_host = destination.proxy_host();
@@ -141,7 +145,10 @@ async fn find_group(x: &Exchange, snapshot: &Snapshot, to: &Destination) -> Resu
             let mut found = match look_up(x, snapshot, host, port).await {
                 Ok(found) => found,
                 Err(reason) => {
-                    x.trouble("configuration", format_args!("{} could not be resolved ({reason})", to.host));
+                    x.trouble(
+                        HandshakeFault::NameUnknown,
+                        format_args!("{} could not be resolved ({reason})", to.host),
+                    );
                     return Err(502);
                 }
             };
@@ -194,7 +201,10 @@ fn outgoing(x: &mut Exchange, route: &Route) -> Result<Outgoing, u16> {
     let method = x.settings.proxy_method.as_ref().map(|template| x.scope().render(template));
     let method = method.unwrap_or_else(|| x.method.clone().into_bytes());
     let fault = |what: &str, error: &dyn std::fmt::Display| {
-        x.trouble("configuration", format_args!("the {what} for the backend is not valid: {error}"));
+        x.trouble(
+            HandshakeFault::Configuration,
+            format_args!("the {what} for the backend is not valid: {error}"),
+        );
         500_u16
     };
     Ok(Outgoing {

@@ -5,6 +5,7 @@ use longwire_conf::model::{Assigned, Condition, FileTest, If, Level, Location, R
 use super::disk::metadata;
 use super::exchange::{Exchange, Step};
 use super::phases::{Answered, answered};
+use crate::metrics::HandshakeFault;
 use crate::route::answer;
 use crate::route::facts::Captures;
 use crate::route::rewrite::{Rewritten, Tested, rewritten, test};
@@ -71,8 +72,10 @@ pub(super) async fn run<'a>(x: &mut Exchange, rules: &'a [Rule]) -> Flow<'a> {
             Rule::Return(rule, at) => {
                 let by = block.map(|block| format!(", by the \"if\" in {},", block.at)).unwrap_or_default();
                 let code = rule.code;
+                let redirects = matches!(code, 301 | 302 | 303 | 307 | 308);
+                let kind = if redirects { HandshakeFault::Redirected } else { HandshakeFault::NotProxied };
                 x.blame(
-                    "configuration",
+                    kind,
                     format_args!(
                         "\"return {code}\" in {at}{by} answers at this place, nothing is proxied here"
                     ),
@@ -129,7 +132,7 @@ fn rewrite(x: &mut Exchange, rule: &Rewrite) -> Result<bool, Answered> {
                 x.log(Level::Notice, format_args!("rewritten redirect: \"{shown}\""));
             }
             x.blame(
-                "configuration",
+                HandshakeFault::Redirected,
                 format_args!(
                     "\"rewrite\" in {} answered {status} to \"{shown}\", and WebSocket clients do not follow redirects",
                     rule.at
@@ -142,7 +145,10 @@ fn rewrite(x: &mut Exchange, rule: &Rewrite) -> Result<bool, Answered> {
                 x.log(Level::Notice, format_args!("rewritten data: \"{uri}\", args: \"{args}\""));
             }
             if uri.is_empty() {
-                x.trouble("configuration", format_args!("the rewritten URI has a zero length ({})", rule.at));
+                x.trouble(
+                    HandshakeFault::Configuration,
+                    format_args!("the rewritten URI has a zero length ({})", rule.at),
+                );
                 return Err((500, None));
             }
             x.facts.change_uri(uri, args, rule.then == Then::Break);

@@ -13,6 +13,8 @@ use super::load::{Origin, load};
 use super::process::raise_files;
 use super::run::{Running, user_fault};
 use super::{say, systemd};
+use crate::clock;
+use crate::metrics::COUNTS;
 use crate::net::Inherited;
 use crate::snapshot::Snapshot;
 
@@ -178,6 +180,7 @@ async fn put(built: Built, running: &mut Running) {
                     format_args!("reload: this process reads and binds with the rights of user id {user}"),
                 );
             }
+            COUNTS.reloads_failed.add();
             return say(&logs, Level::Error, format_args!("reload failed: the configuration in force stays"));
         }
     };
@@ -210,6 +213,7 @@ async fn put(built: Built, running: &mut Running) {
     for address in turned.removed {
         say(&logs, Level::Notice, format_args!("not listening on {address} any more"));
     }
+    COUNTS.reloaded(clock::unix_us());
     say(&logs, Level::Notice, format_args!("reload done: the new configuration is in force"));
     running.parting.begin(running.service.snapshot.clone(), running.service.tunnels.clone());
 }

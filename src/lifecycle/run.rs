@@ -16,9 +16,12 @@ use super::reload::{Fixed, Reload};
 use super::signals::{Signals, Wish};
 use super::upgrade::{Arriving, Heir, Program, Successor, Upgrade, Verdict};
 use super::{say, shutdown, systemd};
+use crate::clock;
 use crate::http::Service;
 use crate::log::Logs;
+use crate::metrics::COUNTS;
 use crate::net::{Endpoint, Inherited};
+use crate::scrape::Keeper;
 use crate::server::{BindError, Sockets};
 use crate::snapshot::Snapshot;
 use crate::tunnel::Tunnels;
@@ -125,6 +128,7 @@ pub(super) fn user_fault(config: &Config) -> Option<Diagnostic> {
 /// Serves until a signal ends it.
 pub fn run(startup: Startup) -> Outcome {
     let Startup { loaded, origin, ready } = startup;
+    COUNTS.begin(clock::unix_us());
     let successor = Successor::find();
     let given = systemd::sockets();
     let snapshot = match prepare(loaded, Severity::Warning) {
@@ -245,6 +249,7 @@ async fn settle(start: Start, heir: &mut Option<Heir>) -> Result<Running, Unable
             Ok(count) => count,
             Err(error) => return Err(unable(&format!("the upgrade has come to nothing: {error}"))),
         };
+        COUNTS.upgrades_done.add();
         say(&logs, Level::Notice, format_args!("upgrade: this process serves, tunnels taken over: {count}"));
         arriving = Some(heir.follow(service.clone()));
     }
@@ -315,6 +320,9 @@ fn give_up_rights(config: &Config, logs: &Logs, is_heir: bool) -> Result<(), Str
 async fn serve(mut running: Running) -> Arc<Logs> {
     let mut sweep = tokio::time::interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut history = Keeper::default();
     let mut reload = Reload::default();
     let mut upgrade = Upgrade::default();
     loop {
@@ -352,6 +360,7 @@ async fn serve(mut running: Running) -> Arc<Logs> {
             },
             built = reload.built() => reload.finish(built, &mut running).await,
             () = running.parting.done() => {}
+            _ = second.tick() => history.turn(&running.service),
             _ = sweep.tick() => running.service.snapshot.groups.iter().for_each(|group| group.sweep()),
         }
     }

@@ -13,6 +13,7 @@ use longwire_wire::{Cause, CloseCode, Outcome, Pair, Plan, Planned, Side, SideSt
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::table::{Shown, State, Wish};
+use crate::metrics::COUNTS;
 
 /// One read takes at most this much.
 pub(super) const BUFFER: usize = 64 * 1024;
@@ -303,6 +304,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
                     let output = if scratch.plan.whole() {
                         input
                     } else {
+                        if let Some(us) = scratch.plan.take_round_trip() {
+                            COUNTS.round_trips[from.index()].observe(us);
+                        }
                         scratch.joined.clear();
                         scratch.plan.segments(input).for_each(|part| scratch.joined.extend_from_slice(part));
                         &scratch.joined

@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 use super::drain::{Drain, Round, Spread};
 use super::drive::{Ends, Report};
 use super::pump::{Line, Parcel, Pumps};
-use super::walk::{Fold, Walk};
 use super::tally::{Tally, Traffic};
+use super::walk::{Fold, Walk};
 use crate::clock;
 use crate::route::facts::Peer;
 
@@ -336,7 +336,7 @@ impl Tasks {
     fn tally(&self) -> Tally {
         let mut tally = Tally { traffic: self.carried, ..Tally::default() };
         for live in self.live.values() {
-            let (stats, state) = *lock(&live.shown);
+            let Shown { stats, state, .. } = *lock(&live.shown);
             tally.traffic.add(&stats);
             tally.closing += usize::from(state != State::Open);
             tally.places.push((live.about.place.clone(), 1));
@@ -371,7 +371,7 @@ impl Drop for Entry {
     fn drop(&mut self) {
         let mut tasks = lock(&self.tasks);
         if tasks.live.remove(&self.live.about.id).is_some() {
-            let (stats, _) = *lock(&self.live.shown);
+            let Shown { stats, .. } = *lock(&self.live.shown);
             tasks.carried.add(&stats);
         }
     }

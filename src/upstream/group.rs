@@ -78,6 +78,23 @@ pub struct Picked {
     pub slot: Slot,
 }
 
+/// How a server stands at the moment.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// The server.
+    pub server: Arc<Server>,
+    /// As written in the configuration.
+    pub text: Arc<str>,
+    /// What the configuration says of it.
+    pub params: Params,
+    /// It is neither `down`, nor left out for its failures or by its health checks.
+    pub is_up: bool,
+    /// Requests in work and open tunnels, whatever configuration they began with.
+    pub active: usize,
+    /// Connections that wait for the next request.
+    pub idle: usize,
+}
+
 /// How a group is set up.
 #[derive(Debug)]
 pub struct Setup {
@@ -204,6 +221,18 @@ impl Group {
     /// Its servers at the moment.
     pub fn servers(&self) -> Vec<Arc<Server>> {
         lock(&self.state).servers.clone()
+    }
+
+    /// Its servers at the moment, and how each one stands.
+    pub fn look(&self) -> Vec<Look> {
+        let state = lock(&self.state);
+        let standings = state.balancer.look(clock::now_us());
+        let known = |(member, is_up): (&Member, bool)| {
+            let server = state.servers.iter().find(|server| server.id == member.id)?.clone();
+            let (active, idle) = (member.live.count(), self.idle.count(member.id));
+            Some(Look { server, text: member.text.clone(), params: member.params, is_up, active, idle })
+        };
+        standings.filter_map(known).collect()
     }
 
     /// Whether each of its servers drains, by address.

@@ -89,6 +89,12 @@ impl Idle {
         }
     }
 
+    /// How many wait for this server.
+    pub(super) fn count(&self, server: usize) -> usize {
+        let waiting = lock(&self.waiting);
+        waiting.iter().flatten().filter(|w| w.connection.lease.server == server).count()
+    }
+
     pub(super) fn keeps(&self) -> bool {
         self.keepalive.most > 0
     }

@@ -13,7 +13,7 @@ mod watch;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use connection::{Body, BoxError, Connection, Fault, Security, Stage, open};
-pub use group::{Group, Picked, Place, Server, Setup, Source, standing};
+pub use group::{Group, Look, Picked, Place, Server, Setup, Source, standing};
 pub use health::Check;
 pub use idle::{Keepalive, Lease};
 pub use live::{Ledger, Slot};

@@ -89,6 +89,7 @@ use super::signals::Wish;
 use super::{say, systemd};
 use crate::clock;
 use crate::log::Logs;
+use crate::metrics::COUNTS;
 use crate::tls;
 use predecessor::{Estate, Predecessor};
 
@@ -184,6 +185,7 @@ impl Begun {
         let (predecessor, count) = match committed {
             Ok(committed) => committed,
             Err(why) => {
+                COUNTS.upgrades_failed.add();
                 say(&logs, Level::Error, format_args!("upgrade failed, this process goes on: {why}"));
                 claim(running, &logs);
                 return Verdict::Stays;
@@ -241,6 +243,7 @@ async fn follow(mut predecessor: Predecessor, running: &mut Running, logs: &Logs
                 let service = running.service.clone();
                 running.sockets.resume(&service);
                 systemd::tell(systemd::State::Successor(std::process::id()), logs);
+                COUNTS.upgrades_failed.add();
                 let said = format_args!("upgrade: the new process has ended, this one serves again");
                 say(logs, Level::Error, said);
                 return Verdict::Stays;

@@ -227,6 +227,14 @@ impl Balancer {
         Some((peer.member.id, peer.member.live.enter()))
     }
 
+    /// All servers, and whether each can be chosen, as far as that is not a matter of the request.
+    pub fn look(&self, now_us: u64) -> impl Iterator<Item = (&Member, bool)> {
+        let rests = move |peer: &Peer| !self.is_single() && peer.is_resting(now_us);
+        self.peers
+            .iter()
+            .map(move |peer| (&peer.member, peer.healthy && !peer.member.params.down && !rests(peer)))
+    }
+
     /// How many servers a request may try at most.
     pub fn tries(&self) -> usize {
         self.peers.iter().filter(|peer| !peer.member.params.down).count()

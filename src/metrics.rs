@@ -1,1 +1,0 @@
-//! What the process counts, for `/metrics` and the live page.
