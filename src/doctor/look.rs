@@ -38,9 +38,9 @@ async fn one(url: &str, options: &Options, progress: &Progress) -> Result<Facts,
         let handshake = Request::handshake(&dialer.target, options);
         let page = Request::page(&dialer.target, options);
         facts.sticky = sticky::poll::run(&dialer, &page, &handshake).await;
-        if let Some(asked) = options.idle
-            && judge(&facts).verdict.is_sound()
-        {
+        let opens = facts.handshake.as_ref().is_some_and(|answer| answer.is_open());
+        let stays = facts.session.as_ref().is_none_or(|session| session.closed_at_once.is_none());
+        if let (Some(asked), true) = (options.idle, opens && stays) {
             let plan = Plan::new(asked.as_millis() as u64, message(options, &handshake.path));
             facts.idle = Some(idle::hold::run(&dialer, &handshake, &plan, progress).await);
         }

@@ -103,7 +103,7 @@ pub fn parse(args: &[OsString]) -> Result<Asked, String> {
     use lexopt::prelude::*;
     let mut parser = lexopt::Parser::from_args(args);
     let mut options = Options::default();
-    let mut url = None;
+    let (mut url, mut through) = (None, None);
     let general = |error: lexopt::Error| error.to_string();
     while let Some(arg) = parser.next().map_err(general)? {
         match arg {
@@ -124,12 +124,19 @@ pub fn parse(args: &[OsString]) -> Result<Asked, String> {
             Long("idle") => options.idle = Some(time(&text(&mut parser)?)?),
             Long("message") => options.message = Some(text(&mut parser)?),
             Long("direct") => options.direct = Some(text(&mut parser)?),
-            Long("through") if url.is_none() => url = Some(text(&mut parser)?),
+            Long("through") => through = Some(text(&mut parser)?),
             Value(value) if url.is_none() => url = Some(value.string().map_err(general)?),
             other => return Err(other.unexpected().to_string()),
         }
     }
-    url.map(|url| Asked::Examine(url, Box::new(options)))
+    if through.is_some() && url.as_ref().is_some_and(|url| through.as_ref() != Some(url)) {
+        return Err("--through is the URL itself: write one of them".into());
+    }
+    if through.is_some() && options.direct.is_none() {
+        return Err("--through goes with --direct URL: compare it with the road past the proxy".into());
+    }
+    url.or(through)
+        .map(|url| Asked::Examine(url, Box::new(options)))
         .ok_or_else(|| "no URL: name what a browser opens".into())
 }
 
@@ -215,6 +222,9 @@ mod tests {
         assert_eq!(options.resolve, [("a".into(), 80, "::1".parse().unwrap())]);
         assert_eq!(options.timeout, Duration::from_millis(300));
         assert!(options.insecure && options.messages);
+        let (url, options) = parsed(&["--through", "ws://a", "--direct", "ws://b", "--idle", "11m"]).unwrap();
+        assert_eq!((url.as_str(), options.direct.as_deref()), ("ws://a", Some("ws://b")));
+        assert_eq!(options.idle, Some(Duration::from_secs(660)));
     }
 
     #[test]
@@ -227,6 +237,8 @@ mod tests {
             &["ws://a", "--resolve", "a:b:c"],
             &["ws://a", "--timeout", "soon"],
             &["ws://a", "--timeout", "0s"],
+            &["ws://a", "--through", "ws://b", "--direct", "ws://c"],
+            &["--through", "ws://b"],
         ] {
             assert!(parsed(line).is_err(), "{line:?}");
         }
