@@ -382,4 +382,35 @@ mod tests {
         assert_eq!(eleven_minutes.last(), Some(&660_000));
         assert!(eleven_minutes.len() <= 8);
     }
+
+    /// The table of docs/timers.md.
+    fn table() -> String {
+        let mut rows: Vec<&Timer> = KNOWN.iter().collect();
+        rows.sort_by_key(|timer| (timer.seconds == 0, timer.seconds));
+        let mut text = "| After | What counts | Whose it is | What to do |\n|---|---|---|---|\n".to_owned();
+        for timer in rows {
+            let after = if timer.seconds == 0 { "as set".to_owned() } else { format!("{} s", timer.seconds) };
+            let counts = match timer.counts {
+                Counts::Idle => "silence",
+                Counts::Life => "age",
+                Counts::Forget => "silence; nobody is told",
+            };
+            let lines: Vec<String> = timer.lines.iter().map(|line| format!("`{line}`")).collect();
+            let lines = if lines.is_empty() { String::new() } else { format!(": {}", lines.join(" ")) };
+            text.push_str(&format!("| {after} | {counts} | {} | {}{lines} |\n", timer.name, timer.what));
+        }
+        text
+    }
+
+    #[test]
+    fn the_page_has_this_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/timers.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let mark = page.find("-->\n").unwrap() + 4;
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(path, format!("{}{}", &page[..mark], table())).unwrap();
+        } else {
+            assert_eq!(&page[mark..], table(), "UPDATE=1 cargo test -p longwire --lib timers writes it anew");
+        }
+    }
 }

@@ -231,7 +231,8 @@ impl Telling<'_> {
 fn fix(timer: &Timer) -> Fix {
     let place = timer.front.map_or("what stands in front", Front::name);
     let name = timer.name.strip_prefix(place).unwrap_or(timer.name).trim_start();
-    Fix::new(place, format!("{name}: {}.", timer.what)).lines(&timer.lines.join("\n"))
+    let end = if timer.lines.is_empty() { '.' } else { ':' };
+    Fix::new(place, format!("{name}: {}{end}", timer.what)).lines(&timer.lines.join("\n"))
 }
 
 /// Something that is said often enough keeps every timer of silence away.
