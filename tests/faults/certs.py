@@ -42,6 +42,9 @@ class Certificates:
         self._leaf("not-yet", root, root, [], since="20490101000000Z")
         self._leaf("without-issuer", between, root, [])
         self._leaf("stranger", other, root, [other])
+        self._leaf("name-alone", root, root, [], names="DNS:app.test")
+        old = self._sign("old-between", "Old Issuer", root, AUTHORITY, until="20240101000000Z")
+        self._leaf("old-issuer", old, root, [old])
         self._leaf("self-signed", None, root, [])
         self.root = root
 

@@ -95,3 +95,20 @@ async def sockjs_in_turns(room):
     """two SockJS servers behind nginx, which takes turns"""
     port = await room.nginx(group(await two(room, "sockjs")))
     return Visit(f"ws://127.0.0.1:{port}/sockjs/websocket", sockjs_polled)
+
+
+@fault("socketio-no-affinity")
+async def nginx_to_the_least_busy(room):
+    """two socket.io servers behind nginx with `least_conn`"""
+    port = await room.nginx(group(await two(room, "socket.io"), "least_conn;"))
+    return Visit(f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket", polled, says=("ip_hash",))
+
+
+@fault("socketio-no-affinity")
+async def longwire_in_turns(room):
+    """two socket.io servers behind Longwire, which takes turns"""
+    servers = "".join(f"server 127.0.0.1:{port}; " for port in await two(room, "socket.io"))
+    port = await room.longwire(
+        f"upstream app {{ {servers} }} server {{ listen 127.0.0.1:PORT; location / {{ proxy_pass http://app; }} }}"
+    )
+    return Visit(f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket", polled)

@@ -67,6 +67,14 @@ async def longwire_without_pings(room):
 
 
 @fault("idle-timer")
+async def apache_timeout(room):
+    """Apache with `Timeout 2`"""
+    backend = await room.echo()
+    port = await room.apache(f"Timeout 2\nProxyPass / http://127.0.0.1:{backend}/ upgrade=websocket")
+    return Visit(f"ws://127.0.0.1:{port}/", holding(IDLE), idle=5)
+
+
+@fault("idle-timer")
 async def application_drops_the_silent(room):
     """the application closes with 1000 who says nothing for 2 s"""
 

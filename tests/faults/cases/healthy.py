@@ -455,6 +455,87 @@ async def floods_at_once(room):
 
 
 @sound
+async def old_reason_and_cookies(room):
+    """a server that answers `101 Web Socket Protocol Handshake` with cookies and `Content-Length: 0`"""
+
+    async def handler(reader, writer):
+        _, headers = await broken.head(reader)
+        if not broken.is_websocket(headers):
+            return writer.write(broken.response(404, "Not Found"))
+        more = ("Set-Cookie: a=1", "Set-Cookie: b=2", "Content-Length: 0", "Date: Mon, 23 Nov 2026 12:00:00 GMT")
+        writer.write(broken.switching(headers, *more, first="HTTP/1.1 101 Web Socket Protocol Handshake"))
+        state = {}
+        while True:
+            first, payload = await broken.read_frame(reader)
+            writer.write(broken.echo(first, payload, state))
+            if first & 15 == 8:
+                return
+
+    return at(await room.serve(handler))
+
+
+@sound
+async def echo_is_late(room):
+    """a server that takes a second over each message"""
+
+    async def late(websocket):
+        async for message in websocket:
+            # sleep is the promise: a slow application.
+            await asyncio.sleep(1)
+            await websocket.send(message)
+
+    return at(await room.websockets(late))
+
+
+@sound
+async def chat(room):
+    """a chat that says what each says to all, with words before it"""
+    everybody = set()
+
+    async def handler(websocket):
+        everybody.add(websocket)
+        try:
+            await websocket.send("welcome")
+            async for message in websocket:
+                text = message if isinstance(message, str) else message.decode(errors="replace")
+                for each in list(everybody):
+                    await each.send(f"somebody says: {text}")
+        finally:
+            everybody.discard(websocket)
+
+    return at(await room.nginx(site(await room.websockets(handler))))
+
+
+@sound
+async def greets_in_fragments(room):
+    """a server that pings first and greets in three fragments with a ping between"""
+
+    async def handler(reader, writer):
+        _, headers = await broken.head(reader)
+        if not broken.is_websocket(headers):
+            return writer.write(broken.response(404, "Not Found"))
+        writer.write(broken.switching(headers))
+        frame = broken.frame
+        writer.write(frame(9, b"you?") + frame(1, b"wel", fin=False) + frame(9) + frame(0, b"co", fin=False) + frame(0, b"me"))
+        state = {}
+        while True:
+            first, payload = await broken.read_frame(reader)
+            writer.write(broken.echo(first, payload, state))
+            if first & 15 == 8:
+                return
+
+    return at(await room.serve(handler))
+
+
+@sound
+async def apache_to_tornado(room):
+    """Apache with `upgrade=websocket` and `ProxyPreserveHost on`, Tornado behind it checks Origin"""
+    backend = room.tornado([(r"/ws", tornado_echo())])
+    port = await room.apache(f"ProxyPreserveHost on\nProxyPass / http://127.0.0.1:{backend}/ upgrade=websocket")
+    return at(port, "/ws")
+
+
+@sound
 async def ipv6_alone(room):
     """a server at an IPv6 address"""
     try:

@@ -134,3 +134,23 @@ async def frames_held_for_ever(room):
     backend = await room.echo()
     port = await room.serve(broken.Relay(backend, hold=1 << 30))
     return at(port, saying((TEXT, b"hello"), wanted="^nothing$"))
+
+
+@fault("message-limit")
+async def ws_takes_100_kb_when_inflated(room):
+    """Node's ws with permessage-deflate and `maxPayload` 100 KB, behind nginx: 1009 at 1 MB"""
+    backend = await room.echo(deflate=True, maxPayload=100_000)
+    port = await room.server(f"location / {{ proxy_pass http://127.0.0.1:{backend}; {PASS} }}")
+    return at(port, saying((TEXT, LONG), wanted="^closed 1009$"))
+
+
+@fault("ping-unanswered")
+async def pings_unanswered_behind_caddy(room):
+    """a server behind Caddy that greets, says back messages and never answers a ping"""
+
+    def handle(first, payload, state):
+        return b"" if first & 15 == 9 else broken.echo(first, payload, state)
+
+    backend = await room.serve(broken.talking(handle))
+    port = await room.caddy(f"http://127.0.0.1:PORT {{\n bind 127.0.0.1\n reverse_proxy 127.0.0.1:{backend}\n}}\n")
+    return at(port, saying((PING, b"x"), wanted="^nothing$"))

@@ -105,3 +105,29 @@ async def https_to_itself(room):
         f" location / {{ proxy_pass http://127.0.0.1:{backend}; {PASS} }} }}"
     )
     return Visit(f"wss://127.0.0.1:{port}/ws", "^301 to https://", ca=str(made.ca))
+
+
+@fault("redirect-slash")
+async def slash_missing_at_longwire(room):
+    """Longwire with `location /ws/`, and the URL ends in `/ws`"""
+    backend = await room.echo()
+    port = await room.longwire(f"server {{ listen 127.0.0.1:PORT; location /ws/ {{ proxy_pass http://127.0.0.1:{backend}; }} }}")
+    return Visit(f"ws://127.0.0.1:{port}/ws", "^301 to ")
+
+
+@fault("redirect-to-https")
+async def apache_to_https(room):
+    """Apache redirects by `RewriteRule`"""
+    port = await room.apache("RewriteEngine on\nRewriteRule ^ https://%{SERVER_NAME}%{REQUEST_URI} [R=301,L]")
+    return Visit(f"ws://127.0.0.1:{port}/ws", "^301 to https://")
+
+
+@fault("redirect-login")
+async def haproxy_to_login(room):
+    """HAProxy sends who has no session to /accounts/signin"""
+    port = await room.haproxy(
+        "listen l\n bind 127.0.0.1:PORT\n http-request redirect location /accounts/signin?next=%[path]"
+        " unless { req.cook(session) -m found } or { path_beg /accounts }\n"
+        f" server s 127.0.0.1:{await room.echo(page='<form><input type=password></form>')}\n"
+    )
+    return Visit(f"ws://127.0.0.1:{port}/ws", "^302 to /accounts/signin")

@@ -391,3 +391,127 @@ async def cookies_too_large_for_nginx(room):
 async def cookies_too_large_for_node(room):
     """cookies of 20 KB: Node's 431"""
     return at(await room.echo(), "^431", headers=("Cookie: blob=" + "x" * 20000,))
+
+
+@fault("head-too-large")
+async def cookies_too_large_for_haproxy(room):
+    """cookies of 20 KB: HAProxy's 400, as they do not fit into its buffer"""
+    backend = await room.echo()
+    port = await room.haproxy(f"listen l\n bind 127.0.0.1:PORT\n server s 127.0.0.1:{backend}\n")
+    return at(port, "^400: .*invalid request", headers=("Cookie: blob=" + "x" * 20000,))
+
+
+@fault("head-too-large")
+async def cookies_too_large_for_apache(room):
+    """cookies of 9 KB: Apache's 400 "Size of a request header field exceeds server limit\""""
+    backend = await room.echo()
+    port = await room.apache(f"ProxyPass / http://127.0.0.1:{backend}/ upgrade=websocket")
+    return at(port, "^400: ", headers=("Cookie: blob=" + "x" * 9000,))
+
+
+@fault("head-too-large")
+async def url_too_long_for_nginx(room):
+    """a token of 9 KB in the URL: nginx's 414"""
+    backend = await room.echo()
+    port = await room.server(f"location / {{ proxy_pass http://127.0.0.1:{backend}; {PASS} {HOST} }}")
+    return at(port, "^414: ", path="/ws?token=" + "x" * 9000)
+
+
+@fault("backend-down")
+async def apache_backend_down(room):
+    """nobody listens at Apache's backend: its 503"""
+    port = await room.apache(f"ProxyPass / http://127.0.0.1:{room.dead_port()}/ upgrade=websocket")
+    return at(port, "^503: ")
+
+
+@fault("backend-slow", "backend-down")
+async def apache_gives_up(room):
+    """Apache's backend does not answer within `ProxyTimeout`: 502 or 504"""
+
+    async def handler(reader, writer):
+        await reader.read(-1)
+
+    backend = await room.serve(handler)
+    port = await room.apache(f"ProxyTimeout 1\nProxyPass / http://127.0.0.1:{backend}/ upgrade=websocket")
+    return at(port, "^50[24]: ")
+
+
+@fault("backend-slow")
+async def longwire_gives_up(room):
+    """Longwire's backend does not answer the handshake within `proxy_read_timeout`: 504"""
+
+    async def handler(reader, writer):
+        await reader.read(-1)
+
+    backend = await room.serve(handler)
+    port = await room.longwire(
+        f"server {{ listen 127.0.0.1:PORT; location / {{ proxy_pass http://127.0.0.1:{backend}; proxy_read_timeout 500ms; }} }}"
+    )
+    return at(port, "^504: ")
+
+
+@fault("overloaded", "backend-down")
+async def haproxy_queue_full(room):
+    """HAProxy's only server has as many connections as `maxconn` allows, and the queue is waited for in vain: 503"""
+    backend = await room.echo()
+    port = await room.haproxy(
+        f"listen l\n bind 127.0.0.1:PORT\n timeout queue 500ms\n server s 127.0.0.1:{backend} maxconn 1\n"
+    )
+    held = await look.handshake(Visit(f"ws://127.0.0.1:{port}/", ""))
+    room.stack.callback(held.close)
+    return at(port, "^503: ")
+
+
+@fault("rate-limited")
+async def haproxy_rate_reached(room):
+    """HAProxy counts requests in a stick-table and denies with 429"""
+    backend = await room.echo()
+    port = await room.haproxy(
+        "listen l\n bind 127.0.0.1:PORT\n stick-table type ip size 1k expire 1m store http_req_rate(60s)\n"
+        " http-request track-sc0 src\n http-request deny deny_status 429 if { sc_http_req_rate(0) gt 1 }\n"
+        f" server s 127.0.0.1:{backend}\n"
+    )
+    (await look.handshake(Visit(f"ws://127.0.0.1:{port}/", ""))).close()
+    return at(port, "^429: ")
+
+
+@fault("origin-refused")
+async def origin_of_a_file(room):
+    """a page from a file or a sandbox has the Origin `null`, and the server does not take it"""
+    return at(await room.echo(origins=["https://app.lab.test"]), "^403", origin="null")
+
+
+@fault("login-required")
+async def password_at_caddy(room):
+    """Caddy with `basicauth`: 401"""
+    backend = await room.echo()
+    # The hash is of the word "secret".
+    port = await room.caddy(
+        "http://127.0.0.1:PORT {\n bind 127.0.0.1\n basicauth {\n"
+        " anna JDJhJDE0JEVhZ0xRaUlFd0JxNDlmSzZQVzRPZS5lbFhPZnZGTkNNOFdWQUhGbzJYaW5rNHEuVnBLT0lt\n }\n"
+        f" reverse_proxy 127.0.0.1:{backend}\n}}\n"
+    )
+    return at(port, "^401")
+
+
+@fault("login-required")
+async def password_at_longwire(room):
+    """Longwire with `auth_basic`: 401"""
+    users = room.write("users", "anna:{PLAIN}secret\n")
+    backend = await room.echo()
+    port = await room.longwire(
+        f'server {{ listen 127.0.0.1:PORT; auth_basic "lab"; auth_basic_user_file {users};'
+        f" location / {{ proxy_pass http://127.0.0.1:{backend}; }} }}"
+    )
+    return at(port, "^401: ")
+
+
+@fault("forbidden")
+async def referer_wanted(room):
+    """nginx with `valid_referers`: browsers send no Referer with a handshake, 403"""
+    backend = await room.echo()
+    port = await room.server(
+        "valid_referers server_names app.lab.test; if ($invalid_referer) { return 403; }"
+        f" location / {{ proxy_pass http://127.0.0.1:{backend}; {PASS} {HOST} }}"
+    )
+    return at(port, "^403: ")

@@ -4,6 +4,7 @@ import re
 
 import broken
 from lab import SOUND, Visit, fault
+from refused import tornado_echo
 
 LINES = "proxy_set_header Upgrade $http_upgrade"
 UPGRADE = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
@@ -279,3 +280,58 @@ async def old_server(room):
         return broken.response(426, "Upgrade Required", "Sec-WebSocket-Version: 8")
 
     return Visit(f"ws://127.0.0.1:{await room.serve(broken.answering(answer))}/", "^426: ")
+
+
+@fault("upgrade-stripped")
+async def apache_bare_to_socketio(room):
+    """Apache with `ProxyPass` alone, a socket.io server behind it"""
+    backend = await room.node(kind="socket.io")
+    port = await room.apache(f"ProxyPass / http://127.0.0.1:{backend}/")
+    url = f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket"
+    return Visit(url, "^400: ", says=("upgrade=websocket",))
+
+
+@fault("upgrade-stripped")
+async def nginx_bare_to_tornado(room):
+    """nginx with `proxy_pass` alone, Tornado behind it: 400"""
+    backend = room.tornado([(r"/ws", tornado_echo())])
+    port = await room.server(f"location / {{ proxy_pass http://127.0.0.1:{backend}; proxy_http_version 1.1; }}")
+    return at(port, shows="^400: ")
+
+
+@fault("upgrade-stripped")
+async def connection_missing_to_tornado(room):
+    """nginx passes Upgrade and Host on, but not Connection; Tornado behind it: 400"""
+    backend = room.tornado([(r"/ws", tornado_echo())])
+    port = await room.server(
+        f"location / {{ proxy_pass http://127.0.0.1:{backend}; proxy_http_version 1.1;"
+        " proxy_set_header Upgrade $http_upgrade; proxy_set_header Host $http_host; }"
+    )
+    return Visit(f"ws://127.0.0.1:{port}/ws", "^400: ", says=("proxy_set_header Connection",))
+
+
+@fault("wrong-path")
+async def unusual_path_behind_nginx(room):
+    """nginx passes everything on, and Node's ws serves /v3/stream, not /chat: 400"""
+    port = await room.server(f"location / {{ proxy_pass http://127.0.0.1:{await room.echo(path='/v3/stream')}; {PASS} }}")
+    return Visit(f"ws://127.0.0.1:{port}/chat", "^400: ")
+
+
+@fault("wrong-path", "page-fallback")
+async def no_websocket_at_all(room):
+    """an application in Node that has pages and no WebSocket: 200 at the path of the handshake"""
+
+    async def handler(reader, writer):
+        line, _ = await broken.head(reader)
+        found = line.split()[1] == "/"
+        writer.write(broken.response(200, "<h1>shop</h1>") if found else broken.response(404, "Not Found"))
+
+    return Visit(f"ws://127.0.0.1:{await room.serve(handler)}/", "^200: .*shop")
+
+
+@fault("wrong-path", "forbidden")
+async def tornado_at_another_path(room):
+    """Tornado behind a sound nginx has its WebSocket at /ws, and the URL says /wss: 404"""
+    backend = room.tornado([(r"/ws", tornado_echo())])
+    port = await room.server(f"location / {{ proxy_pass http://127.0.0.1:{backend}; {PASS} }}")
+    return Visit(f"ws://127.0.0.1:{port}/wss", "^404: ")

@@ -212,3 +212,38 @@ async def nginx_speaks_plainly_to_a_tls_port(room):
     return Visit(f"ws://127.0.0.1:{port}/", "^400: .*plain HTTP request was sent to HTTPS port")
 
 
+@fault("tls-name-mismatch")
+async def certificate_without_the_address(room):
+    """the URL has an address, and the certificate names only app.test"""
+    port = await secure(room, "name-alone")
+    return Visit(f"wss://127.0.0.1:{port}/", "^tls: IP address mismatch", ca=str(room.certificate("name-alone").ca))
+
+
+@fault("tls-expired")
+async def issuer_expired(room):
+    """the certificate is sound, and that of its issuer has expired"""
+    return await visit(room, await secure(room, "old-issuer"), "^tls: certificate has expired")
+
+
+@fault("tls-client-certificate")
+async def caddy_wants_a_client_certificate(room):
+    """Caddy asks for a client's certificate (`require_and_verify`) and ends the connection with an alert"""
+    backend = await room.echo()
+    made = room.certificate("plain")
+    port = await room.caddy(
+        f"https://app.test:PORT {{\n bind 127.0.0.1\n tls {made.cert} {made.key} {{\n client_auth {{\n"
+        f" mode require_and_verify\n trusted_ca_cert_file {made.ca}\n }}\n }}\n reverse_proxy 127.0.0.1:{backend}\n}}\n"
+    )
+    return await visit(room, port, "^tls: ")
+
+
+@fault("plain-on-tls-port")
+async def ws_to_the_tls_port_of_longwire(room):
+    """`ws://` to Longwire's port with `ssl`"""
+    backend = await room.echo()
+    made = room.certificate("plain")
+    port = await room.longwire(
+        f"server {{ listen 127.0.0.1:PORT ssl; ssl_certificate {made.cert}; ssl_certificate_key {made.key};"
+        f" location / {{ proxy_pass http://127.0.0.1:{backend}; }} }}"
+    )
+    return Visit(f"ws://127.0.0.1:{port}/", "^400: .*plain HTTP request was sent to HTTPS port")
