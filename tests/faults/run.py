@@ -33,7 +33,8 @@ STATUS = {lab.SOUND: 0, "could-not-tell": 2, "url-invalid": 2}
 HEAD = """# The fault laboratory
 
 Each of these is set up for real by `tests/faults/run.py`, which asks a client of its own whether the set-up shows what it
-should, and then `longwire doctor`. `./test` runs them all; this page is written by `tests/faults/run.py --write`.
+should, and then `longwire doctor`. `./test` runs them all; this page is written by `tests/faults/run.py --write`. What each
+verdict means is in [doctor.md](doctor.md).
 """
 
 
