@@ -282,3 +282,82 @@ fn prometheus_own_tool_has_nothing_to_complain_of() {
     let words = [said.stdout, said.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     assert!(said.status.success() && words.is_empty(), "{words}");
 }
+
+/// Words of a text that could be names of metrics.
+fn names(text: &str) -> Vec<&str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let is_metric = |word: &&str| word.starts_with("longwire_") || word.starts_with("process_");
+    words.filter(is_metric).collect()
+}
+
+fn packaged(name: &str) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The expressions of a dashboard's panels, as Prometheus would be asked them.
+fn expressions(dashboard: &str) -> Vec<String> {
+    let dashboard: serde_json::Value = serde_json::from_str(dashboard).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
+    let annotations = dashboard["annotations"]["list"].as_array().unwrap().iter();
+    let asked = targets.chain(annotations).map(|target| target["expr"].as_str().unwrap());
+    asked.map(|expr| expr.replace("$__rate_interval", "5m")).collect()
+}
+
+#[test]
+fn what_is_packaged_asks_for_metrics_that_are_there() {
+    let known = |name: &str| {
+        longwire::scrape::FAMILIES.iter().any(|family| {
+            let suffix = name.strip_prefix(family.name);
+            suffix.is_some_and(|suffix| ["", "_bucket", "_count", "_sum"].contains(&suffix))
+        })
+    };
+    let (rules, tests, dashboard) = (
+        packaged("prometheus/longwire.rules.yml"),
+        packaged("prometheus/longwire.rules.test.yml"),
+        packaged("grafana/longwire.json"),
+    );
+    for text in [&rules, &tests, &dashboard] {
+        assert!(names(text).len() > 20);
+        for name in names(text) {
+            assert!(known(name), "{name} is no metric");
+        }
+    }
+    // Every alert is tried.
+    let alerts = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+    for alert in alerts {
+        assert!(tests.contains(alert), "{alert} is not tried in longwire.rules.test.yml");
+    }
+    // And every metric has its place on the dashboard.
+    for family in longwire::scrape::FAMILIES {
+        assert!(dashboard.contains(family.name), "{} is not on the dashboard", family.name);
+    }
+}
+
+#[test]
+fn prometheus_own_tool_runs_what_is_packaged() {
+    let folder = Folder::new();
+    let rules = folder.write("longwire.rules.yml", packaged("prometheus/longwire.rules.yml"));
+    let tests = folder.write("longwire.rules.test.yml", packaged("prometheus/longwire.rules.test.yml"));
+    let asked = expressions(&packaged("grafana/longwire.json"));
+    assert!(asked.len() > 30);
+    let records: Vec<_> = (0..)
+        .zip(&asked)
+        .map(|(number, expr)| json!({ "record": format!("panel:{number}"), "expr": expr }))
+        .collect();
+    // YAML is a superset of JSON.
+    let records = json!({ "groups": [{ "name": "dashboard", "rules": records }] }).to_string();
+    let records = folder.write("dashboard.yml", records);
+    for (what, file) in [("check", rules), ("check", records), ("test", tests)] {
+        let said = match Command::new("promtool").args([what, "rules"]).arg(&file).output() {
+            Ok(said) => said,
+            Err(error) => {
+                return eprintln!("skipped: promtool is not here ({error}); the package prometheus has it");
+            }
+        };
+        let words =
+            [said.stdout, said.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        assert!(said.status.success(), "{}: {words}", file.display());
+    }
+}
