@@ -1,6 +1,6 @@
 //! Everything that is looked at for one command: one road or two, and what takes its time.
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::facts::Facts;
 use super::hops::{Hop, Hops};
@@ -37,7 +37,9 @@ async fn one(url: &str, options: &Options, progress: &Progress) -> Result<Facts,
     if let Some(dialer) = dialer {
         let handshake = Request::handshake(&dialer.target, options);
         let page = Request::page(&dialer.target, options);
-        facts.sticky = sticky::poll::run(&dialer, &page, &handshake).await;
+        // A server that answers nothing must not take longer than the whole may.
+        let left = probe::WHOLE.saturating_sub(began.elapsed());
+        facts.sticky = timeout(left, sticky::poll::run(&dialer, &page, &handshake)).await.ok().flatten();
         let opens = facts.handshake.as_ref().is_some_and(|answer| answer.is_open());
         let stays = facts.session.as_ref().is_none_or(|session| session.closed_at_once.is_none());
         if let (Some(asked), true) = (options.idle, opens && stays) {

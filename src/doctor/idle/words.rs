@@ -22,7 +22,12 @@ pub fn judge(facts: &Facts) -> Option<Verdict> {
         verdict = verdict
             .seen(format!("besides, the busy ones were ended as well, at an age of {}", span(*after_ms)));
     }
-    Some(verdict.seen_all(idle.sockets.iter().map(|socket| line(socket, idle))))
+    let who = facts.handshake.as_ref().map(front::telling).filter(|headers| !headers.is_empty());
+    Some(
+        verdict
+            .seen_all(idle.sockets.iter().map(|socket| line(socket, idle)))
+            .seen_all(who.map(|headers| format!("who answers the handshake: {}", headers.join(", ")))),
+    )
 }
 
 /// The whole run in a few words.
@@ -204,27 +209,33 @@ impl Telling<'_> {
             );
             return (Party::Server, by);
         }
-        let set = timers::of(counts, self.front).filter(|_| !named);
-        let text = match (set, self.front) {
-            (Some(timer), Some(front)) if timers.is_empty() => {
+        let known = suspects(timers);
+        let text = match (self.own(counts, timers), self.front, known) {
+            (Some(timer), Some(front), known) => {
                 let name = timer.name.split(" (").next().unwrap_or(timer.name);
-                format!("{} stands in front: look for {name}.", front.name())
+                let known = known.map(|text| format!(" {text}")).unwrap_or_default();
+                format!("{} stands in front: look for {name}.{known}", front.name())
             }
-            _ => suspects(timers)
-                .unwrap_or_else(|| "It fits no default that is known: somebody has set it.".into()),
+            (_, _, Some(known)) => known,
+            _ => "It fits no default that is known: somebody has set it.".into(),
         };
         (Party::Proxy, text)
     }
 
+    /// The timer of what stands in front, which may be set to any time, when it is not among those that fit by default.
+    fn own(&self, counts: Counts, timers: &[&Timer]) -> Option<&'static Timer> {
+        let among = timers.iter().any(|timer| timer.front.is_some() && timer.front == self.front);
+        timers::of(counts, self.front).filter(|_| !among)
+    }
+
     fn fixes(&self, counts: Counts, timers: &[&Timer], close: Option<CloseCode>) -> Vec<Fix> {
-        if timers.is_empty() && close.is_none() {
-            return timers::of(counts, self.front).into_iter().map(fix).collect();
-        }
         if !self.speaks(close) {
             return Vec::new();
         }
-        let named = |timer: &&&Timer| close.is_none() || (timer.front.is_some() && timer.front == self.front);
-        timers.iter().filter(named).take(MAX_SUSPECTS).map(|timer| fix(timer)).collect()
+        let of_front =
+            |timer: &&&Timer| close.is_none() || (timer.front.is_some() && timer.front == self.front);
+        let fitting = timers.iter().filter(of_front).map(|timer| fix(timer));
+        self.own(counts, timers).map(fix).into_iter().chain(fitting).take(MAX_SUSPECTS).collect()
     }
 }
 
@@ -331,6 +342,73 @@ pub fn span(ms: u64) -> String {
         _ => {
             let seconds = ms.div_ceil(100) / 10;
             if seconds.is_multiple_of(60) { format!("{} min", seconds / 60) } else { format!("{seconds} s") }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::facts::{Ending, Exchange};
+
+    /// Two silent sockets that end after this time, and a busy one that lives on.
+    fn facts(after_ms: u64, server: &str, code: Option<u16>) -> Facts {
+        let ending = Some(Ending { code, end: Some(End::Fin), ..Ending::default() });
+        let silent = |opened_ms| Socket {
+            opened_ms,
+            heard_ms: opened_ms,
+            ended_ms: Some(opened_ms + after_ms),
+            over_ms: opened_ms + after_ms,
+            wake_ms: after_ms * 2,
+            ending: ending.clone(),
+            ..Socket::default()
+        };
+        let busy = Socket { habit: Habit::Pinging, said: 9, over_ms: after_ms * 3, ..Socket::default() };
+        let sockets = vec![silent(0), busy, silent(4_000)];
+        let idle =
+            Idle { asked_ms: after_ms * 2, stagger_ms: 2_000, every_ms: 5_000, sockets, ..Idle::default() };
+        let headers = vec![("Server".into(), server.into())];
+        let handshake = Exchange { status: Some(101), headers, ..Exchange::default() };
+        Facts { idle: Some(idle), handshake: Some(handshake), ..Facts::default() }
+    }
+
+    #[test]
+    fn the_timer_of_what_stands_in_front_is_named_first() {
+        let verdict = judge(&facts(60_010, "nginx/1.22.1", None)).unwrap();
+        assert!(verdict.sentence.contains("the time of nginx proxy_read_timeout"), "{}", verdict.sentence);
+        assert_eq!(verdict.fix[0].lines[0], "proxy_read_timeout 1h;");
+        // Set to another time, or to the default of somebody else.
+        for after_ms in [2_000, 100_020] {
+            let verdict = judge(&facts(after_ms, "nginx", None)).unwrap();
+            assert!(verdict.sentence.contains("nginx stands in front: look for"), "{}", verdict.sentence);
+            assert_eq!(verdict.fix[0].place, "nginx", "{:?}", verdict.fix);
+        }
+        let verdict = judge(&facts(100_020, "", None)).unwrap();
+        assert!(verdict.sentence.contains("Cloudflare"), "{}", verdict.sentence);
+        assert_eq!(verdict.fault_of, Party::Proxy);
+    }
+
+    #[test]
+    fn a_close_frame_is_not_the_work_of_a_proxy_that_copies() {
+        let verdict = judge(&facts(60_010, "nginx", Some(4000))).unwrap();
+        assert_eq!(verdict.fault_of, Party::Server);
+        assert!(verdict.fix.iter().all(|fix| fix.place != "nginx"), "{:?}", verdict.fix);
+        assert!(verdict.evidence.iter().any(|line| line.contains("Close 4000")), "{:?}", verdict.evidence);
+        assert_eq!(judge(&facts(60_010, "awselb/2.0", Some(1001))).unwrap().fault_of, Party::Proxy);
+    }
+
+    #[test]
+    fn times_read_well() {
+        for (ms, text) in [
+            (5, "5 ms"),
+            (1_000, "1 s"),
+            (60_020, "60 s"),
+            (59_960, "60 s"),
+            (2_140, "2.1 s"),
+            (120_000, "2 min"),
+            (350_000, "350 s"),
+        ] {
+            assert_eq!(span(ms), text);
         }
     }
 }

@@ -21,7 +21,7 @@ use super::sticky::packet;
 use super::target::Target;
 
 /// How long the whole may take, apart from what is asked to last (an idle run).
-const WHOLE: Duration = Duration::from_millis(9_400);
+pub const WHOLE: Duration = Duration::from_millis(9_400);
 
 /// The time that is left.
 #[derive(Clone, Copy, Debug)]
