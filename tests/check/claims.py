@@ -9,6 +9,8 @@ from proofs.ways import poll
 from stand import Skip, Stand, must, prepared
 
 HERE = "X-Longwire-Here"
+# Somebody whom a password file of a test knows.
+MEMBER = "Authorization: Basic dXNlcjpwYXNz"
 LIBRARIES = ("ws", "websockets")
 # Rules about files that nginx does not take, and what it says then.
 REFUSED = {
@@ -321,7 +323,47 @@ async def spread(claim):
     return f"twelve handshakes of one client: {counts}"
 
 
+async def handshakes(claim, server_kind, truth, headers=(), before=False, how=lambda stand, host, port: host):
+    """A handshake with some headers, after an ordinary request if `before`: what came is as `truth` says."""
+    marked, server, location = claim.marked(claim.run)
+    name = next(iter(names(server)), "example.com")
+    async with claim.stand(marked, default=server_kind) as stand:
+        port, tls = stand.copy.where(server)
+        host = how(stand, name, port)
+        for path in paths_to(server, location):
+            if before:
+                await stand.get(path, port=port, host=host, tls=tls)
+                stand.seen()
+            origin = ("https" if tls else "http") + "://" + host
+            more = [line.format(origin=origin) for line in headers]
+            tunnel = await stand.handshake(path, *more, port=port, host=host, tls=tls)
+            seen = stand.seen()
+            if seen or tunnel.answer.values(HERE):
+                must(truth(tunnel, seen), f"{tunnel}; the backend got {[str(each) for each in seen]}")
+                return f"{tunnel}; the backend got {[str(each) for each in seen]}"
+    raise Skip(f"the handshake does not get as far as the location: {tunnel}")
+
+
+def host_refused(tunnel, seen):
+    # Without `Connection: upgrade` no server gets as far as looking at Origin.
+    return tunnel.status == 403 or any(no_connection(request) for request in seen)
+
+
+def with_port(stand, host, port):
+    return f"{host}:{port}"
+
+
 CLAIMS = {
+    "host-missing": lambda claim: handshakes(claim, "tornado", host_refused, ("Origin: {origin}",)),
+    "host-port-lost": lambda claim: handshakes(claim, "tornado", host_refused, ("Origin: {origin}",), how=with_port),
+    "origin-unchecked": lambda claim: handshakes(
+        claim, "ws", lambda tunnel, seen: tunnel.status == 101, ("Origin: https://elsewhere.example", MEMBER)
+    ),
+    "cache-on-path": lambda claim: handshakes(
+        claim, "app", lambda tunnel, seen: tunnel.status == 200 and not seen, before=True
+    ),
+    "error-page-hides": lambda claim: handshakes(claim, "refuses", lambda tunnel, seen: tunnel.status != 401),
+    "host-twice": lambda claim: handshakes(claim, "tornado", lambda tunnel, seen: tunnel.status == 400),
     "read-timeout-short": read_timeout,
     "connection-upgrade-always": lambda claim: ordinary(
         claim, lambda request: not no_connection(request) and not request.header("upgrade")

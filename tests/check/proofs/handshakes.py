@@ -178,6 +178,13 @@ async def host_missing(room):
     return "tornado compares Origin with Host: 403"
 
 
+@proof("host-twice")
+async def host_twice(room):
+    said = await breaks(room, "/ws/", lambda request: len(request.all("host")) == 2, ("tornado",))
+    await opens(room, "/ws/")
+    return f"Host arrives twice: {said}"
+
+
 @proof("host-port-lost")
 async def host_port_lost(room):
     # As a browser does on a page of http://example.com:8080.
