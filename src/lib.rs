@@ -13,6 +13,7 @@ pub mod upstream;
 pub mod tunnel;
 pub mod snapshot;
 pub mod http;
+pub mod parting;
 pub mod scrape;
 pub mod admin;
 pub mod server;

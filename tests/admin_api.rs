@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use support::frames::CLOSE;
+use support::instance::{Instance, group, tunnel};
 use support::{Backend, Conn, Folder, Longwire, admin, until};
 
 const TOKEN: &str = "a-token-for-the-tests-0123456789";
@@ -145,4 +146,49 @@ fn some_are_closed_at_a_rate() {
     for client in &mut rooms[0] {
         client.expect_close(1000);
     }
+}
+
+#[test]
+fn a_server_is_drained_and_taken_back() {
+    let instances = Instance::several(2);
+    let (a, b) = (&instances[0], &instances[1]);
+    let configuration = group(&[a, b], "", "", "websocket_drain 30s;");
+    let (longwire, addr) = start(&configuration);
+    let served = longwire.addr_on("127.0.0.1");
+    let tunnels: Vec<_> = (0..8).map(|_| tunnel(served, "")).collect();
+    assert_eq!((a.tunnels(), b.tunnels()), (4, 4));
+    let path = |server: &Instance, act: &str| format!("/api/upstreams/app/{}/{act}", server.addr);
+    let standing = |server: &Instance| {
+        let (_, groups) = admin::get(addr, "/api/upstreams");
+        let servers = groups[0]["servers"].as_array().unwrap().clone();
+        servers.into_iter().find(|shown| shown["server"] == server.addr.to_string()).unwrap()
+    };
+    until("all are counted", || standing(a)["tunnels"] == 4);
+    assert_eq!(standing(a)["state"], "up");
+    let (status, said) = post(addr, &path(a, "drain"), &json!({}));
+    assert_eq!((status, &said["state"], &said["leaving"]), (200, &json!("draining"), &json!(4)), "{said}");
+    assert_eq!((&standing(a)["state"], &standing(b)["state"]), (&json!("draining"), &json!("up")));
+    let planned = |server: &Instance| {
+        let (_, list) = admin::get(addr, &format!("/api/tunnels?backend={}", server.addr));
+        list["tunnels"].as_array().unwrap().iter().filter(|row| !row["closes_at"].is_null()).count()
+    };
+    assert_eq!(planned(b), 0);
+    assert!(planned(a) > 2, "they go over half a minute");
+    let more: Vec<_> = (0..4).map(|_| tunnel(served, "")).collect();
+    assert_eq!(b.tunnels(), 8, "no new tunnels come to the other one");
+    // It is wanted again: whoever is still there stays, and new ones come.
+    assert_eq!(post(addr, &path(a, "return"), &json!({})).0, 200);
+    assert_eq!((planned(a), &standing(a)["state"]), (0, &json!("up")));
+    let (_, head) = tunnel(served, "");
+    let (_, other) = tunnel(served, "");
+    let mut names = [head.get("x-instance"), other.get("x-instance")];
+    names.sort_unstable();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!(post(addr, "/api/upstreams/app/127.0.0.1:1/drain", &json!({})).0, 404);
+    assert_eq!(post(addr, "/api/upstreams/other/x/drain", &json!({})).0, 404);
+    // A reload goes by the file.
+    post(addr, &path(b, "drain"), &json!({}));
+    longwire.reload(&format!("admin {} token=DIR/token;\n{configuration}", admin::LISTEN));
+    assert_eq!(standing(b)["state"], "up");
+    drop((tunnels, more));
 }

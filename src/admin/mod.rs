@@ -16,6 +16,7 @@ mod page;
 mod routes;
 mod top;
 mod tunnels;
+mod upstreams;
 
 use std::convert::Infallible;
 use std::pin::pin;

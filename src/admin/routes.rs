@@ -7,7 +7,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 
 use super::answer::{self, Answer};
 use super::ask::{Ask, Faulty};
-use super::{counters, live, metrics, overview, page, tunnels};
+use super::{counters, live, metrics, overview, page, tunnels, upstreams};
 
 /// What answers a request.
 type Run = fn(Ask) -> Pin<Box<dyn Future<Output = Answer> + Send>>;
@@ -41,6 +41,9 @@ const ROUTES: &[Route] = &[
     get("/api/tunnels/{id}", |ask| Box::pin(tunnels::show(ask))),
     post("/api/tunnels/{id}/close", |ask| Box::pin(tunnels::close(ask))),
     post("/api/tunnels/close", |ask| Box::pin(tunnels::close_many(ask))),
+    get("/api/upstreams", |ask| Box::pin(upstreams::list(ask))),
+    post("/api/upstreams/{group}/{server}/drain", |ask| Box::pin(upstreams::drain(ask))),
+    post("/api/upstreams/{group}/{server}/return", |ask| Box::pin(upstreams::take_back(ask))),
     get("/api/counters", |ask| Box::pin(counters::show(ask))),
     get("/api/history", |ask| Box::pin(counters::history(ask))),
 ];

@@ -10,10 +10,10 @@ use tokio::sync::watch;
 use super::process::PidFile;
 use super::run::Running;
 use super::signals::{Signals, Wish};
-use super::{drain, run, say};
-use crate::clock;
+use super::{run, say};
 use crate::log::Logs;
 use crate::tunnel::Tunnels;
+use crate::{clock, parting};
 
 /// After SIGTERM, how long tunnels have for their Close frames.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ async fn empty(running: Running, code: CloseCode, cause: Cause) -> Arc<Logs> {
     let snapshot = running.service.snapshot.clone();
     // nginx: 0 is none.
     let cap = snapshot.config.main.worker_shutdown_timeout.filter(|cap| !cap.is_zero());
-    let everybody = drain::everybody(&snapshot, code, cause, cap);
+    let everybody = parting::everybody(&snapshot, code, cause, cap);
     drop(snapshot);
     let mut end = End::new(running);
     let count = end.tunnels.drain(everybody).await;

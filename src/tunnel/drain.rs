@@ -38,7 +38,7 @@ impl Drain {
     /// Whoever was told a time by a drain of the same code keeps it, unless that is too late for this one: drained
     /// anew every minute, a tunnel goes all the same.
     fn judge(&self, place: &Place, planned: Option<&Planned>) -> Judgement {
-        let same = planned.filter(|planned| planned.farewell.code == self.code);
+        let same = planned.filter(|planned| self.has_planned(planned));
         match ((self.verdict)(place), same) {
             (Verdict::Go(over_us), Some(planned))
                 if planned.at.0 <= self.begun_us.saturating_add(over_us) =>
@@ -49,6 +49,11 @@ impl Drain {
             (Verdict::Stay, Some(_)) => Judgement::IsFree,
             _ => Judgement::Nothing,
         }
+    }
+
+    /// Whether it, or one like it before, is where a plan comes from.
+    fn has_planned(&self, planned: &Planned) -> bool {
+        planned.farewell.code == self.code && planned.farewell.cause == self.cause
     }
 
     /// What is to be done with a tunnel that opens at this time: it goes at any moment of what is left of the time.

@@ -143,6 +143,15 @@ struct State {
     sources: Vec<Source>,
     servers: Vec<Arc<Server>>,
     balancer: Balancer,
+    /// Servers that an operator has told to drain, or not to, whatever the configuration says.
+    told: HashMap<Endpoint, bool>,
+}
+
+impl State {
+    /// Whether the servers of a source at this address drain.
+    fn drains(&self, source: &Source, endpoint: &Endpoint) -> bool {
+        self.told.get(endpoint).copied().unwrap_or(source.params.drain)
+    }
 }
 
 impl Group {
@@ -158,7 +167,7 @@ impl Group {
             Some(Sticky::Route(_)) | None => {}
         }
         let balancer = Balancer::new(method(&balance), []);
-        let state = State { sources, servers: Vec::new(), balancer };
+        let state = State { sources, servers: Vec::new(), balancer, told: HashMap::new() };
         let group = Group {
             name,
             balance,
@@ -238,14 +247,28 @@ impl Group {
     /// Whether each of its servers drains, by address.
     pub fn draining(&self) -> HashMap<String, bool> {
         let mut found = HashMap::new();
-        for source in &lock(&self.state).sources {
+        let state = lock(&self.state);
+        for source in &state.sources {
             for place in &source.places {
                 // An address that stands twice serves as long as one of them does.
-                let drains = source.params.drain;
+                let drains = state.drains(source, &place.endpoint);
                 found.entry(place.endpoint.to_string()).and_modify(|all| *all &= drains).or_insert(drains);
             }
         }
         found
+    }
+
+    /// An operator tells the server at this address to drain, or to serve, until the next configuration. False when
+    /// there is none.
+    pub fn tell_to_drain(&self, address: &str, drain: bool) -> bool {
+        let mut state = lock(&self.state);
+        let here = |server: &&Arc<Server>| server.endpoint.to_string() == address;
+        let Some(endpoint) = state.servers.iter().find(here).map(|server| server.endpoint.clone()) else {
+            return false;
+        };
+        state.told.insert(endpoint, drain);
+        self.rebuild(&mut state);
+        true
     }
 
     /// Whether every name has led to an address.
@@ -473,6 +496,7 @@ impl Group {
                 let params = Params {
                     weight: source.params.weight.saturating_mul(place.weight),
                     backup: source.params.backup || place.backup,
+                    drain: state.drains(source, &place.endpoint),
                     ..source.params
                 };
                 members.push(Member {
