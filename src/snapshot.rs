@@ -9,7 +9,7 @@ use longwire_conf::model::{
     self, Address, Config, Content, HealthCheck, Level, Location, ProxyPass, ProxySsl, ProxyTarget, Rule,
     Server, ServerName, Settings, Spanned, Upstream, UpstreamServer,
 };
-use longwire_conf::{Diagnostic, Severity, Span};
+use longwire_conf::{Diagnostic, Severity, Sources, Span};
 
 use crate::clock::{micros, unix_us};
 use crate::guard::{RateZone, SlotZone};
@@ -33,6 +33,8 @@ use bind::{bindings, resolve, wildcard_of};
 pub struct Snapshot {
     /// The model.
     pub config: Config,
+    /// The texts that it was read from; what builds a configuration without files has none.
+    pub sources: Sources,
     /// Sockets to listen on.
     pub bindings: Vec<Arc<Binding>>,
     /// Groups of backends, by the index that the model uses.
@@ -102,6 +104,7 @@ impl Snapshot {
             let slot_zones = carry::slot_zones(&config, previous, warnings);
             Ok(Snapshot {
                 config,
+                sources: Sources::default(),
                 bindings,
                 groups,
                 logs,
@@ -119,6 +122,11 @@ impl Snapshot {
         } else {
             Err(faults)
         }
+    }
+
+    /// The same, with the texts that it was read from.
+    pub fn with_sources(self, sources: Sources) -> Snapshot {
+        Snapshot { sources, ..self }
     }
 
     /// What a socket that is bound to this address leads to: its own binding, or that of the wildcard of its port.

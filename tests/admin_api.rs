@@ -192,3 +192,25 @@ fn a_server_is_drained_and_taken_back() {
     assert_eq!(standing(b)["state"], "up");
     drop((tunnels, more));
 }
+
+#[test]
+fn the_configuration_is_shown_without_its_secrets() {
+    let server = |secret: &str| {
+        format!(
+            "server {{ listen 127.0.0.1:0; location / {{ return 200; }}\n location /a {{ proxy_pass http://127.0.0.1:1; \
+             proxy_set_header Authorization \"Basic {secret}\"; }} }}\n"
+        )
+    };
+    let (longwire, addr) = start(&server("c2VjcmV0"));
+    let text = || {
+        let (status, shown) = admin::get(addr, "/api/configuration");
+        assert_eq!(status, 200);
+        let file = &shown["files"][0];
+        assert!(file["path"].as_str().unwrap().ends_with("longwire.conf"), "{file}");
+        file["text"].as_str().unwrap().to_owned()
+    };
+    let shown = text();
+    assert!(shown.contains("proxy_set_header Authorization ***;") && !shown.contains("c2VjcmV0"), "{shown}");
+    longwire.reload(&format!("admin {} token=DIR/token;\n# another one\n{}", admin::LISTEN, server("bmV1")));
+    assert!(text().contains("# another one"), "{}", text());
+}

@@ -5,6 +5,7 @@
 
 mod answer;
 mod ask;
+mod configuration;
 pub mod console;
 mod counters;
 mod filter;

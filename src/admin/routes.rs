@@ -7,7 +7,10 @@ use http::{HeaderValue, Method, StatusCode, header};
 
 use super::answer::{self, Answer};
 use super::ask::{Ask, Faulty};
-use super::{counters, live, metrics, overview, page, tunnels, upstreams};
+use super::{configuration, counters, live, metrics, overview, page, tunnels, upstreams};
+
+/// What all of it means.
+const OPENAPI: &str = include_str!("openapi.json");
 
 /// What answers a request.
 type Run = fn(Ask) -> Pin<Box<dyn Future<Output = Answer> + Send>>;
@@ -36,6 +39,7 @@ const ROUTES: &[Route] = &[
     get("/page.js", |ask| Box::pin(page::script(ask))),
     get("/metrics", |ask| Box::pin(metrics::render(ask))),
     get("/api", |ask| Box::pin(overview::show(ask))),
+    get("/api/openapi.json", |_| Box::pin(async { answer::text("application/json", OPENAPI) })),
     get("/api/live", |ask| Box::pin(live::open(ask))),
     get("/api/tunnels", |ask| Box::pin(tunnels::list(ask))),
     get("/api/tunnels/{id}", |ask| Box::pin(tunnels::show(ask))),
@@ -44,6 +48,7 @@ const ROUTES: &[Route] = &[
     get("/api/upstreams", |ask| Box::pin(upstreams::list(ask))),
     post("/api/upstreams/{group}/{server}/drain", |ask| Box::pin(upstreams::drain(ask))),
     post("/api/upstreams/{group}/{server}/return", |ask| Box::pin(upstreams::take_back(ask))),
+    get("/api/configuration", |ask| Box::pin(configuration::show(ask))),
     get("/api/counters", |ask| Box::pin(counters::show(ask))),
     get("/api/history", |ask| Box::pin(counters::history(ask))),
 ];
@@ -103,6 +108,22 @@ mod tests {
         assert_eq!(parts("/api/tunnels/{id}", "/api/tunnels"), None);
         assert_eq!(parts("/api/tunnels", "/api/tunnels/"), None);
         assert_eq!(parts("/", "/").as_deref(), Some(""));
+    }
+
+    #[test]
+    fn the_document_has_what_the_table_has() {
+        let document: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
+        let mut told = Vec::new();
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            told.extend(
+                methods.as_object().unwrap().keys().map(|method| format!("{} {path}", method.to_uppercase())),
+            );
+        }
+        let there = ROUTES.iter().filter(|route| route.path.starts_with("/api"));
+        let mut there: Vec<_> = there.map(|route| format!("{} {}", route.method, route.path)).collect();
+        told.sort_unstable();
+        there.sort_unstable();
+        assert_eq!(told, there);
     }
 
     #[test]

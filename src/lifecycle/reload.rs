@@ -144,12 +144,13 @@ fn build(origin: &Origin, before: &Snapshot) -> Built {
             }),
         },
     };
-    let lines = |severity| lines(&found, &loaded.sources, severity);
-    let outcome = outcome.map_err(|mut faults| {
-        faults.splice(0..0, lines(Severity::Error));
-        faults
-    });
-    Built { outcome, warnings: lines(Severity::Warning) }
+    let sources = loaded.sources;
+    let warnings = lines(&found, &sources, Severity::Warning);
+    let outcome = match outcome {
+        Ok(snapshot) => Ok(snapshot.with_sources(sources)),
+        Err(faults) => Err(lines(&found, &sources, Severity::Error).into_iter().chain(faults).collect()),
+    };
+    Built { outcome, warnings }
 }
 
 fn lines(found: &[Diagnostic], sources: &Sources, severity: Severity) -> Vec<String> {

@@ -110,7 +110,7 @@ fn prepare(loaded: Loaded, least: Severity) -> Result<Snapshot, Unable> {
     let built = Snapshot::build(config, logs, None, &mut warnings);
     show(&warnings, &loaded.sources, least);
     match built {
-        Ok(snapshot) if faults.is_empty() => return Ok(snapshot),
+        Ok(snapshot) if faults.is_empty() => return Ok(snapshot.with_sources(loaded.sources)),
         Ok(_) => {}
         Err(more) => faults.extend(more),
     }

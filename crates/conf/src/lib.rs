@@ -19,6 +19,7 @@ mod mime;
 pub mod model;
 mod names;
 pub mod pattern;
+mod redact;
 mod resolve;
 pub mod source;
 pub mod template;
@@ -33,6 +34,7 @@ use token::Word;
 use tree::Directive;
 
 pub use diagnostic::{Diagnostic, Severity};
+pub use redact::redacted;
 pub use source::{Reader, Sources, Span};
 
 /// What is to be loaded.
