@@ -65,7 +65,7 @@ pub fn main() -> ExitCode {
         match name.to_str() {
             Some("check") => return check::command(rest),
             Some("doctor") => return doctor::command(rest),
-            Some(name @ ("top" | "ls" | "close")) => return console::command(name, rest),
+            Some(name @ ("top" | "ls" | "close")) => return console::command(name, rest, load_file),
             _ => {}
         }
     }
@@ -129,14 +129,29 @@ fn dispatch(args: &Args) -> Result<Outcome, String> {
     }
 }
 
+/// A configuration file, for those that only want to know what is in it.
+fn load_file(file: &Path, prefix: Option<&Path>) -> Loaded {
+    load(&Origin {
+        file: file.to_owned(),
+        prefix: prefix_of(file, prefix),
+        globals: None,
+        allow_unsupported: true,
+    })
+}
+
+/// `-p`, or the folder of the file.
+fn prefix_of(file: &Path, prefix: Option<&Path>) -> PathBuf {
+    let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    prefix.unwrap_or(folder).to_owned()
+}
+
 fn with_file(args: &Args, file: &Path) -> Result<Outcome, String> {
     if args.listen.is_some() {
         return Err("--listen goes with --to or the demonstration; a file has its \"listen\"".into());
     }
-    let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let origin = Origin {
         file: file.to_owned(),
-        prefix: args.prefix.clone().unwrap_or_else(|| folder.to_owned()),
+        prefix: prefix_of(file, args.prefix.as_deref()),
         globals: globals(args),
         allow_unsupported: args.allow_unsupported,
     };

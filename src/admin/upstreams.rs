@@ -5,10 +5,11 @@ use std::sync::Arc;
 use http::StatusCode;
 use longwire_conf::model::{Balance, Level};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::answer::{self, Answer};
 use super::ask::Ask;
+use crate::http::Service;
 use crate::parting;
 use crate::snapshot::Snapshot;
 use crate::upstream::{Group, Look};
@@ -53,7 +54,7 @@ fn standing(look: &Look) -> (&'static str, Option<&'static str>) {
 /// How many tunnels are open to each server, by group and address.
 type Open = std::collections::HashMap<(String, String), usize>;
 
-async fn open(ask: &Ask) -> Open {
+async fn open(service: &Service) -> Open {
     let step = |open: &mut Vec<(Arc<crate::tunnel::Place>, usize)>, row: crate::tunnel::Row| {
         // Few ways, and many tunnels on each.
         match open.iter_mut().find(|(place, _)| Arc::ptr_eq(place, &row.about.place)) {
@@ -62,7 +63,7 @@ async fn open(ask: &Ask) -> Open {
         }
     };
     let mut all = Open::new();
-    for (place, count) in ask.service.tunnels.fold(Vec::new, step).await.concat() {
+    for (place, count) in service.tunnels.fold(Vec::new, step).await.concat() {
         *all.entry((place.group.clone(), place.backend.clone())).or_default() += count;
     }
     all
@@ -70,11 +71,15 @@ async fn open(ask: &Ask) -> Open {
 
 /// `GET /api/upstreams`.
 pub(super) async fn list(ask: Ask) -> Answer {
-    let open = open(&ask).await;
-    let snapshot = &ask.service.snapshot;
+    answer::json(&all(&ask.service).await)
+}
+
+/// All groups, with how many tunnels are open to each of their servers.
+pub(super) async fn all(service: &Service) -> Value {
+    let open = open(service).await;
+    let snapshot = &service.snapshot;
     let groups = snapshot.groups.iter().enumerate();
-    let all: Vec<_> = groups.map(|(index, group)| shown(snapshot, index, group, &open)).collect();
-    answer::json(&all)
+    groups.map(|(index, group)| json!(shown(snapshot, index, group, &open))).collect()
 }
 
 fn shown<'a>(snapshot: &Snapshot, index: usize, group: &'a Group, open: &Open) -> Shown<'a> {
