@@ -34,9 +34,13 @@ const fn post(path: &'static str, run: Run) -> Route {
 
 /// All of them; `openapi.json` describes those below `/api`.
 const ROUTES: &[Route] = &[
-    get("/", |ask| Box::pin(page::index(ask))),
-    get("/page.css", |ask| Box::pin(page::style(ask))),
-    get("/page.js", |ask| Box::pin(page::script(ask))),
+    get("/", |ask| Box::pin(page::file(ask))),
+    get("/page.css", |ask| Box::pin(page::file(ask))),
+    get("/page.js", |ask| Box::pin(page::file(ask))),
+    get("/charts.js", |ask| Box::pin(page::file(ask))),
+    get("/dialog.js", |ask| Box::pin(page::file(ask))),
+    get("/table.js", |ask| Box::pin(page::file(ask))),
+    get("/words.js", |ask| Box::pin(page::file(ask))),
     get("/metrics", |ask| Box::pin(metrics::render(ask))),
     get("/api", |ask| Box::pin(overview::show(ask))),
     get("/api/openapi.json", |_| Box::pin(async { answer::text("application/json", OPENAPI) })),
