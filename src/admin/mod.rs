@@ -15,6 +15,7 @@ mod metrics;
 mod overview;
 mod page;
 mod routes;
+mod socket;
 mod top;
 mod tunnels;
 mod upstreams;
