@@ -113,3 +113,24 @@ fn a_reload_that_keeps_the_address_keeps_who_watches() {
     let reloaded = (0..5).any(|_| told(&mut watcher)["counters"]["reloads"]["ok"] == 1);
     assert!(reloaded, "the reload is never told");
 }
+
+#[test]
+fn top_prints_once_where_there_is_no_terminal() {
+    let instance = support::instance::Instance::new("one");
+    let longwire = Longwire::start(&configured(&format!("proxy_pass http://{};", instance.addr)));
+    let (_client, _) = support::instance::tunnel(longwire.addr_on("127.0.0.1"), "");
+    let at = admin::of(&longwire).to_string();
+    let (status, out, err) = support::run(support::longwire().args(["top", "--admin", &at]));
+    assert_eq!((status, err.as_str()), (Some(0), ""), "{out}");
+    for said in [
+        &format!("process {}", longwire.pid()),
+        "Tunnels    1 open",
+        &instance.addr.to_string(),
+        "#1  127.0.0.1:",
+    ] {
+        assert!(out.contains(said), "{said} is not in\n{out}");
+    }
+    assert!(!out.contains('\x1b'), "{out:?}");
+    let gone = support::run(support::longwire().args(["top", "--admin", "127.0.0.1:1"]));
+    assert!(gone.0 == Some(2) && gone.2.contains("cannot be asked"), "{gone:?}");
+}

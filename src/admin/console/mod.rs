@@ -45,7 +45,7 @@ longwire close --all            all
 /// Runs one of the commands: `top`, `ls` or `close`, with what stands behind its name.
 pub fn command(name: &str, args: &[OsString], load: Load) -> ExitCode {
     let done = match name {
-        "top" => return top::command(args, load),
+        "top" => top::command(args, load),
         "ls" => ls(args, load),
         _ => close(args, load),
     };

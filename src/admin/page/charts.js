@@ -64,6 +64,8 @@ export class Curves {
 
   choose(at) {
     this.chosen = at;
+    // Read aloud what somebody chose, and not each second.
+    this.caption.ariaLive = at === null ? 'off' : 'polite';
     this.read();
   }
 

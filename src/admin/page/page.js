@@ -3,7 +3,7 @@
 import { Curves, Distribution, quantile } from './charts.js';
 import * as dialog from './dialog.js';
 import * as table from './table.js';
-import { $, brief, bytes, count, long, make, meaning, rate, say } from './words.js';
+import { $, brief, bytes, clock, count, long, make, meaning, rate, say } from './words.js';
 
 const SECONDS = 600;         // of history that is kept
 const SILENCE = 5000;        // milliseconds without a word after which the link counts as lost
@@ -66,7 +66,8 @@ function link() {
   const live = heard && !lost && Date.now() - heard < SILENCE;
   const state = live ? 'live' : heard ? 'lost' : 'connecting';
   document.body.dataset.link = state;
-  const away = `no word for ${long((Date.now() - heard) / 1000)}, trying again`;
+  // The same text while it lasts: what reads the page aloud says it once.
+  const away = `no word since ${clock(heard / 1000)}, trying again`;
   say($('link-state'), live ? 'live' : heard ? away : tries > 1 ? 'no answer, trying again' : 'connecting');
 }
 
