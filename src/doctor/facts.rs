@@ -1,6 +1,6 @@
 //! Pure: what was seen on the way to a WebSocket. No judgement stands here; `verdict` has that.
 //!
-//! All durations are milliseconds. What was not looked at is absent.
+//! All durations are milliseconds. What was not looked at is `null` or empty.
 
 use serde::Serialize;
 
@@ -18,6 +18,12 @@ pub struct Facts {
     pub url_error: Option<String>,
     /// The certificate need not be trusted.
     pub insecure: bool,
+    /// What was sent as `Origin`.
+    pub origin: Option<String>,
+    /// Whether that is the site's own.
+    pub own_origin: bool,
+    /// Subprotocols that were offered.
+    pub subprotocols: Vec<String>,
     /// Where it leads.
     pub target: Option<Target>,
     /// What its name stands for.
@@ -119,7 +125,7 @@ pub struct Tls {
     pub chain: Vec<Certificate>,
     /// Why the chain is not trusted.
     pub mistrust: Option<Mistrust>,
-    /// The missing issuer was found where the certificate says (caIssuers), or a root of the same organisation is known.
+    /// A root of the organisation that issued the chain's last certificate is trusted: what stands between is missing.
     pub issuer_known: bool,
     /// Why the handshake did not end well. Certificates are not a reason here: any is taken, and judged by `mistrust`.
     pub error: Option<TlsError>,
@@ -353,8 +359,27 @@ pub struct Session {
     pub greeting: Option<String>,
     /// The connection ended before anything was sent.
     pub closed_at_once: Option<Ending>,
+    /// Nothing came back for small messages, and something did once more was sent.
+    pub held: bool,
     /// Each thing tried, in its order.
     pub trials: Vec<Trial>,
+}
+
+impl Facts {
+    /// The plain answer at the path.
+    pub fn page(&self) -> Option<&Exchange> {
+        self.pages.iter().find(|page| !page.made_up).map(|page| &page.answer)
+    }
+
+    /// The plain answer where nothing can be.
+    pub fn nowhere(&self) -> Option<&Exchange> {
+        self.pages.iter().find(|page| page.made_up).map(|page| &page.answer)
+    }
+
+    /// A changed handshake by its identifier.
+    pub fn variation(&self, id: &str) -> Option<&Variation> {
+        self.variations.iter().find(|one| one.id == id)
+    }
 }
 
 impl Session {

@@ -133,6 +133,9 @@ async fn body(stream: &mut Stream, mut bytes: Vec<u8>, seen: &mut Exchange) {
     let mut late = Exchange::default();
     while !empty && !done(&bytes) && more(stream, &mut bytes, until, &mut late).await {}
     seen.end = late.end;
+    if late.tls_error.is_some() {
+        seen.tls_error = late.tls_error;
+    }
     let mut bytes = if chunked { unchunked(&bytes) } else { bytes };
     seen.body_bytes = bytes.len();
     bytes.truncate(KEPT_BODY);

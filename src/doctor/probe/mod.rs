@@ -1,27 +1,35 @@
 //! The prober: takes the road step by step and notes what it sees. It judges nothing.
 
+mod alpn;
 mod chain;
 pub mod dial;
 pub mod exchange;
 pub mod request;
 pub mod road;
 pub mod socket;
+mod talk;
+mod vary;
 
 use std::time::Duration;
 
+use futures_util::future::join;
 use tokio::time::Instant;
 
 pub use dial::Dialer;
 pub use request::Request;
 pub use socket::{Event, WebSocket};
 
-use super::facts::Facts;
+use super::facts::{Alpn, Facts, OtherWay, TlsError};
 use super::options::Options;
 use super::sticky::packet;
 use super::target::Target;
+use dial::Failure;
 
 /// How long the whole may take, apart from what is asked to last (an idle run).
 pub const WHOLE: Duration = Duration::from_millis(9_400);
+
+/// How long asking the same port in another way may take.
+const OTHER_LIMIT: Duration = Duration::from_millis(2_000);
 
 /// The time that is left.
 #[derive(Clone, Copy, Debug)]
@@ -73,12 +81,68 @@ async fn walk(
     budget: Budget,
     facts: &mut Facts,
 ) -> Result<Option<Dialer>, String> {
-    let Some(dialer) = road::reach(target, options, budget, facts).await? else { return Ok(None) };
+    let Some(dialer) = road::reach(target, options, budget, facts).await? else {
+        facts.other_way = other_way(target, options, budget, facts).await;
+        return Ok(None);
+    };
     let request = Request::handshake(target, options);
+    facts.origin = request.header("origin").map(str::to_owned);
+    facts.own_origin = facts.origin.as_deref() == Some(target.origin().as_str());
+    facts.subprotocols.clone_from(&options.subprotocols);
     let (exchange, socket) = dialer.open(&request).await;
-    facts.handshake = Some(exchange);
+    facts.handshake = Some(exchange.clone());
     if let Some(socket) = socket {
-        socket.close(budget.step(Duration::from_millis(300))).await;
+        let session = talk::talk(&dialer, options, budget, &exchange, socket);
+        let (session, alpn) = join(session, negotiated(&dialer, options, budget)).await;
+        (facts.session, facts.alpn) = (Some(session), alpn);
+    } else {
+        facts.other_way = other_way(target, options, budget, facts).await;
+        let alpn = negotiated(&dialer, options, budget);
+        ((), facts.alpn) = join(vary::look_around(&dialer, options, budget, facts), alpn).await;
     }
     Ok(Some(dialer))
+}
+
+/// Other ways to negotiate TLS, where there is TLS.
+async fn negotiated(dialer: &Dialer, options: &Options, budget: Budget) -> Vec<Alpn> {
+    if dialer.target.secure { alpn::ask(dialer, options, budget.step(OTHER_LIMIT)).await } else { Vec::new() }
+}
+
+/// The same port the other way, where what came suggests that the URL has the wrong scheme.
+async fn other_way(target: &Target, options: &Options, budget: Budget, facts: &Facts) -> Option<OtherWay> {
+    let limit = budget.step(OTHER_LIMIT);
+    let connected = facts.addresses.iter().find(|address| address.error.is_none())?;
+    let address = connected.address.parse().ok()?;
+    if target.secure {
+        let error = facts.tls.as_ref()?.error?;
+        if matches!(error, TlsError::VersionOld | TlsError::CertificateRequired | TlsError::NoProtocol) {
+            return None;
+        }
+        let plain = Dialer { target: Target { secure: false, ..target.clone() }, address, limit };
+        let answer = plain.ask(&Request::handshake(&plain.target, options)).await;
+        // A TLS port may answer plain text in plain text: to say that it does not take it.
+        let works = answer.status.is_some()
+            && !answer.body.contains("HTTPS port")
+            && !answer.body.contains("HTTPS server");
+        return Some(OtherWay { tls: false, works, answer: Some(answer) });
+    }
+    let answer = facts.handshake.as_ref()?;
+    let doubtful = answer.status.is_none() || (answer.status == Some(400) && answer.body.contains("HTTP"));
+    if !doubtful {
+        return None;
+    }
+    let stream = dial::tcp(address, limit).await.ok()?;
+    let (_, outcome) = dial::tls(stream, &target.host, &["http/1.1"], limit).await;
+    let works = match &outcome {
+        Ok(_) => true,
+        // These are said by somebody who speaks TLS.
+        Err(Failure::Tls(error, _)) => {
+            matches!(
+                error,
+                TlsError::Alert | TlsError::UnknownName | TlsError::VersionOld | TlsError::NoProtocol
+            )
+        }
+        Err(Failure::Tcp(..)) => false,
+    };
+    Some(OtherWay { tls: true, works, answer: None })
 }

@@ -2,7 +2,13 @@
 
 mod answer;
 pub mod front;
+mod messages;
+mod notes;
+mod redirect;
+mod refused;
+mod remedy;
 mod road;
+mod stripped;
 pub mod table;
 
 use serde::Serialize;
@@ -175,29 +181,42 @@ const JUDGES: &[fn(&Facts) -> Option<Verdict>] = &[
     hops::judge,
     road::judge,
     sticky::judge::version,
+    refused::judge,
     answer::judge,
+    road::http2,
+    messages::judge,
     sticky::judge::judge,
     idle::words::judge,
+    road::dead_address,
 ];
 
 /// What the facts mean.
 pub fn judge(facts: &Facts) -> Report {
     let verdict = JUDGES.iter().find_map(|judge| judge(facts)).unwrap_or_else(|| sound(facts));
-    Report { verdict, also: sticky::judge::note(facts).into_iter().collect() }
+    let also = notes::of(facts).into_iter().chain(sticky::judge::note(facts)).collect();
+    Report { verdict, also }
 }
 
+/// Nothing was found.
 fn sound(facts: &Facts) -> Verdict {
     let Some(handshake) = facts.handshake.as_ref().filter(|handshake| handshake.is_open()) else {
-        return Verdict::new(
-            "could-not-tell",
-            Party::Unknown,
-            Step::Handshake,
-            "What was seen fits no fault that is known here.",
-        );
+        let sentence = "What was seen fits no fault that is known here.";
+        return Verdict::new("could-not-tell", Party::Unknown, Step::Handshake, sentence);
     };
     let target = facts.target.as_ref().map(ToString::to_string).unwrap_or_default();
-    let sentence = format!("Sound: {target} opens a WebSocket in {} ms.", handshake.ms);
-    Verdict::new("sound", Party::None, Step::Handshake, sentence)
-        .seen(answer::shown(handshake))
-        .seen_all(facts.idle.as_ref().map(idle::words::kept))
+    let sentence = format!(
+        "Sound: {target} opens a WebSocket in {} ms, and what was tried over it works.",
+        handshake.ms
+    );
+    let verdict = Verdict::new("sound", Party::None, Step::Handshake, sentence)
+        .seen_all(facts.addresses.iter().map(road::knocked))
+        .seen_all(facts.tls.as_ref().map(road::spoken))
+        .seen(format!("the handshake: {}", answer::shown(handshake)))
+        .seen_all(facts.idle.as_ref().map(idle::words::kept));
+    let Some(session) = &facts.session else { return verdict };
+    let agreed = [("subprotocol", &session.subprotocol), ("extensions", &session.extensions)];
+    let agreed =
+        agreed.into_iter().filter_map(|(name, value)| Some(format!("{name}: {}", value.as_deref()?)));
+    let tried: Vec<String> = session.trials.iter().map(messages::tried).collect();
+    verdict.seen_all(agreed).seen_all((!tried.is_empty()).then(|| tried.join("; ")))
 }

@@ -127,16 +127,7 @@ fn tls_failed(facts: &Facts, target: &Target, tls: &Tls, error: TlsError) -> Ver
         }
         TlsError::CertificateRequired => client_certificate(),
         TlsError::Alert if tls.asks_certificate => client_certificate(),
-        TlsError::NoProtocol => {
-            let sentence = format!(
-                "{host} refuses HTTP/1.1 in TLS (ALPN), and browsers open WebSockets by HTTP/1.1 unless extended \
-                 CONNECT is announced."
-            );
-            Verdict::new("h2-without-extended-connect", Party::Proxy, Step::Tls, sentence).fix(Fix::new(
-                "the proxy",
-                "Offer http/1.1 beside h2 in ALPN, or switch WebSockets over HTTP/2 on (RFC 8441).",
-            ))
-        }
+        TlsError::NoProtocol => http2_alone(host),
         TlsError::Timeout => {
             let sentence =
                 format!("{host} accepts the connection on port {port} and then does not answer to TLS.");
@@ -163,6 +154,63 @@ pub(super) fn client_certificate() -> Verdict {
     )
     .fix(Fix::new("the client", "Install the client's certificate in the browser or the application."))
     .fix(Fix::new("nginx", "If no certificate is meant to be demanded here:").lines("ssl_verify_client off;"))
+}
+
+/// HTTP/2 and nothing else, without WebSockets in it.
+pub(super) fn http2_alone(host: &str) -> Verdict {
+    let sentence = format!(
+        "{host} speaks HTTP/2 alone, without WebSockets in it (RFC 8441), and browsers open them by HTTP/1.1 then."
+    );
+    Verdict::new("h2-without-extended-connect", Party::Server, Step::Tls, sentence)
+        .fix(
+            Fix::new(
+                "the server or the proxy",
+                "Offer http/1.1 beside h2 in ALPN, or switch extended CONNECT on.",
+            )
+            .lines(
+                "Node:  http2.createSecureServer({ allowHTTP1: true, ... })\n       \
+             http2.createSecureServer({ settings: { enableConnectProtocol: true }, ... })",
+            ),
+        )
+        .fix(Fix::new("HAProxy", "On the bind line:").lines("bind :443 ssl crt site.pem alpn h2,http/1.1"))
+}
+
+/// WebSockets over HTTP/2 are announced, and do not work.
+pub(super) fn http2(facts: &Facts) -> Option<Verdict> {
+    let status = facts.alpn.iter().find_map(|one| one.connect_status).filter(|status| *status != 200)?;
+    let said =
+        if status == 0 { "the stream is reset".into() } else { format!("it is answered with {status}") };
+    Some(
+        Verdict::new(
+            "h2-connect-broken",
+            Party::Proxy,
+            Step::Tls,
+            "WebSockets over HTTP/2 are announced and do not work: browsers that have an HTTP/2 connection open use it, and fail.",
+        )
+        .seen(format!("SETTINGS_ENABLE_CONNECT_PROTOCOL is 1; asked by extended CONNECT, {said}; by HTTP/1.1 it works"))
+        .fix(Fix::new("the proxy", "Switch extended CONNECT off, or let it reach a server that takes it.").lines(
+            "HAProxy: h2-workaround-bogus-websocket-clients   (in global)",
+        )),
+    )
+}
+
+/// An address of several at which nobody is, where all else is sound.
+pub(super) fn dead_address(facts: &Facts) -> Option<Verdict> {
+    // No road at all is a matter of this machine: it may have no IPv6.
+    let is_dead = |address: &&Address| matches!(address.error, Some(TcpError::Refused | TcpError::Timeout));
+    let dead = facts.addresses.iter().find(is_dead)?;
+    let host = facts.target.as_ref().map(|target| target.host.as_str()).unwrap_or_default();
+    let kind = if dead.address.starts_with('[') { "AAAA" } else { "A" };
+    let sentence = format!(
+        "One address of {host} is dead ({}): clients that try it first wait or fail, while the others work.",
+        dead.address
+    );
+    Some(
+        Verdict::new("address-dead", Party::Dns, Step::Tcp, sentence)
+            .seen_all(facts.addresses.iter().map(knocked))
+            .fix(Fix::new("DNS", format!("Remove the {kind} record, or let the server listen there too.")))
+            .fix(Fix::new("nginx", "To listen on IPv6 as well:").lines("listen [::]:443 ssl;")),
+    )
 }
 
 fn untrusted(target: &Target, tls: &Tls, mistrust: Mistrust) -> Verdict {
@@ -241,8 +289,17 @@ fn tls_evidence(tls: &Tls) -> Vec<String> {
             one.ends
         ));
     }
-    if let Some(version) = &tls.version {
-        lines.push(format!("{version}, ALPN {}", tls.alpn.as_deref().unwrap_or("nothing")));
+    if tls.version.is_some() {
+        lines.push(spoken(tls));
     }
     lines
+}
+
+/// What TLS agreed on, in a line.
+pub(super) fn spoken(tls: &Tls) -> String {
+    let version = tls.version.as_deref().unwrap_or("TLS");
+    let leaf = tls.chain.first();
+    let until =
+        leaf.map(|leaf| format!(", certificate of {} until {}", leaf.issuer, leaf.ends)).unwrap_or_default();
+    format!("{version}, ALPN {}{until}", tls.alpn.as_deref().unwrap_or("nothing"))
 }
