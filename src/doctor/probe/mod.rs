@@ -12,7 +12,7 @@ mod vary;
 
 use std::time::Duration;
 
-use futures_util::future::join;
+use futures_util::future::{join, join3};
 use tokio::time::Instant;
 
 pub use dial::Dialer;
@@ -95,10 +95,16 @@ async fn walk(
         let session = talk::talk(&dialer, options, budget, &exchange, socket);
         let (session, alpn) = join(session, negotiated(&dialer, options, budget)).await;
         (facts.session, facts.alpn) = (Some(session), alpn);
+        if facts.session.as_ref().is_some_and(|session| session.closed_at_once.is_none()) {
+            facts.variations = vary::in_other_words(&dialer, options, budget.step(OTHER_LIMIT)).await;
+        }
     } else {
-        facts.other_way = other_way(target, options, budget, facts).await;
-        let alpn = negotiated(&dialer, options, budget);
-        ((), facts.alpn) = join(vary::look_around(&dialer, options, budget, facts), alpn).await;
+        let aside = facts.clone();
+        let (other, alpn) =
+            (other_way(target, options, budget, &aside), negotiated(&dialer, options, budget));
+        let around = vary::look_around(&dialer, options, budget, facts);
+        let ((), other, alpn) = join3(around, other, alpn).await;
+        (facts.other_way, facts.alpn) = (other, alpn);
     }
     Ok(Some(dialer))
 }

@@ -47,9 +47,8 @@ pub(super) async fn talk(
         held(&mut socket, &mut session, budget).await;
     }
     socket.close(budget.step(Duration::from_millis(300))).await;
-    let goes_on =
-        session.trial("text").is_some_and(|text| !matches!(text.outcome, Outcome::Ended | Outcome::Broken));
-    if goes_on && !session.held {
+    let text = session.trial("text").map(|text| text.outcome);
+    if matches!(text, Some(Outcome::Echoed | Outcome::Answered | Outcome::Passed)) {
         let more = further(dialer, options, budget, session.extensions.is_some()).await;
         session.trials.extend(more);
     }

@@ -16,6 +16,9 @@ const LIMIT: Duration = Duration::from_millis(2_000);
 /// How many redirects are followed.
 const MAX_REDIRECTS: usize = 4;
 
+/// The same where the server answers nothing: all that wait may wait together.
+const AT_ONCE_IN_SILENCE: usize = 32;
+
 /// Paths that applications and libraries open WebSockets at.
 const PATHS: [&str; 16] = [
     "/",
@@ -44,6 +47,12 @@ const SUBPROTOCOLS: &str = "graphql-transport-ws, graphql-ws, actioncable-v1-jso
 const BROWSER: &str =
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36";
 
+/// What Firefox sends as `Connection`.
+const FIREFOX: &str = "keep-alive, Upgrade";
+
+/// A site that no server knows.
+const FOREIGN: &str = "https://longwire-doctor.invalid";
+
 /// A path that nothing can be at.
 const MADE_UP: &str = "/longwire-doctor-4f1c9a27";
 
@@ -59,11 +68,28 @@ pub(super) async fn look_around(dialer: &Dialer, options: &Options, budget: Budg
         // These say what they mean; more requests would only do harm.
         Some(401 | 407 | 429 | 502..=599) => facts.pages = pages(&dialer, options).await,
         _ => {
-            let (pages, handshakes) = join(pages(&dialer, options), handshakes(&dialer, options)).await;
+            let at_once = if answer.timed_out { AT_ONCE_IN_SILENCE } else { AT_ONCE };
+            let (pages, handshakes) =
+                join(pages(&dialer, options), handshakes(&dialer, options, at_once)).await;
             facts.pages = pages;
             (facts.variations, facts.paths) = handshakes;
         }
     }
+}
+
+/// Where the handshake works: whether it does in the form of another browser, and for a page of another site.
+pub(super) async fn in_other_words(dialer: &Dialer, options: &Options, limit: Duration) -> Vec<Variation> {
+    let dialer = Dialer { limit, ..dialer.clone() };
+    let base = Request::handshake(&dialer.target, options);
+    let mut firefox = base.clone();
+    firefox.set("Connection", FIREFOX);
+    let mut foreign = base;
+    foreign.set("Origin", FOREIGN);
+    let (firefox, foreign) = join(dialer.ask(&firefox), dialer.ask(&foreign)).await;
+    vec![
+        Variation { id: "keep-alive".into(), what: format!("with Connection: {FIREFOX}"), answer: firefox },
+        Variation { id: "foreign-origin".into(), what: format!("with Origin: {FOREIGN}"), answer: foreign },
+    ]
 }
 
 /// Plain requests at the path, and at one where nothing is.
@@ -78,7 +104,7 @@ async fn pages(dialer: &Dialer, options: &Options) -> Vec<Page> {
 }
 
 /// The handshake changed, and the handshake elsewhere.
-async fn handshakes(dialer: &Dialer, options: &Options) -> (Vec<Variation>, Vec<Page>) {
+async fn handshakes(dialer: &Dialer, options: &Options, at_once: usize) -> (Vec<Variation>, Vec<Page>) {
     let base = Request::handshake(&dialer.target, options);
     let own = dialer.target.bare_path();
     let paths = PATHS.iter().filter(|path| path.split('?').next() != Some(own)).map(|path| base.at(path));
@@ -90,7 +116,7 @@ async fn handshakes(dialer: &Dialer, options: &Options) -> (Vec<Variation>, Vec<
     let all: Vec<Request> = changed.iter().map(|(_, _, request)| request.clone()).chain(paths).collect();
     // What matters most goes first: the changed handshakes.
     let answers: Vec<Exchange> =
-        stream::iter(all.iter()).map(|request| dialer.ask(request)).buffered(AT_ONCE).collect().await;
+        stream::iter(all.iter()).map(|request| dialer.ask(request)).buffered(at_once).collect().await;
     let mut answers = answers.into_iter();
     let variations = changed
         .into_iter()
@@ -133,11 +159,7 @@ fn variations(dialer: &Dialer, base: &Request) -> Vec<(&'static str, String, Req
         ),
         ("no-extensions", "without extensions".into(), with(&|r| r.remove("Sec-WebSocket-Extensions"))),
         ("browser-name", "with a browser's User-Agent".into(), with(&|r| r.set("User-Agent", BROWSER))),
-        (
-            "keep-alive",
-            "with Connection: keep-alive, Upgrade".into(),
-            with(&|r| r.set("Connection", "keep-alive, Upgrade")),
-        ),
+        ("keep-alive", format!("with Connection: {FIREFOX}"), with(&|r| r.set("Connection", FIREFOX))),
         ("host-localhost", "with Host: localhost".into(), with(&localhost)),
     ];
     if base.header("origin").is_some() {

@@ -183,10 +183,11 @@ const JUDGES: &[fn(&Facts) -> Option<Verdict>] = &[
     sticky::judge::version,
     refused::judge,
     answer::judge,
-    road::http2,
     messages::judge,
     sticky::judge::judge,
     idle::words::judge,
+    road::http2,
+    refused::of_another_browser,
     road::dead_address,
 ];
 

@@ -10,7 +10,10 @@ const SLOW: u64 = 1_000;
 
 /// All of them.
 pub(super) fn of(facts: &Facts) -> Vec<Verdict> {
-    [certificate(facts), slow(facts), http2(facts), message(facts)].into_iter().flatten().collect()
+    [certificate(facts), slow(facts), http2(facts), message(facts), origin(facts)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn certificate(facts: &Facts) -> Option<Verdict> {
@@ -47,4 +50,17 @@ fn message(facts: &Facts) -> Option<Verdict> {
     let ending = super::messages::shown(text.ending.as_ref()?);
     let sentence = "The server ends the connection on a text that it does not know; large messages, fragments and compression were not tried therefore.";
     Some(Verdict::new("text-not-taken", Party::None, Step::Messages, sentence).seen(ending))
+}
+
+fn origin(facts: &Facts) -> Option<Verdict> {
+    facts.variation("foreign-origin").filter(|one| one.answer.is_open())?;
+    Some(
+        Verdict::new(
+            "origin-unchecked",
+            Party::Server,
+            Step::Handshake,
+            "Pages of any site may open this WebSocket. If it knows users by cookies, another site can act in their name.",
+        )
+        .fix(Fix::new("the server", "Compare Origin with the sites that may (in Longwire: websocket_origins).")),
+    )
 }

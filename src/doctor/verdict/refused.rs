@@ -258,6 +258,32 @@ fn wrong_version(handshake: &Exchange) -> Verdict {
     ))
 }
 
+/// The handshake of one browser works, that of another does not.
+pub(super) fn of_another_browser(facts: &Facts) -> Option<Verdict> {
+    let one = facts.variation("keep-alive")?;
+    let works = facts.handshake.as_ref().is_some_and(Exchange::is_open);
+    // A limit that is reached, or a server that fails, says nothing about a header.
+    let refused = one.answer.status.is_some_and(|status| (200..500).contains(&status) && status != 429);
+    if !works || !refused {
+        return None;
+    }
+    Some(
+        make(
+            "header-refused",
+            Party::Proxy,
+            "The handshake of Chrome works and that of Firefox is refused: something compares the header Connection as a \
+             text, where it is a list.",
+        )
+        .seen(format!("with Connection: Upgrade it works; {}: {}", one.what, shown(&one.answer)))
+        .fix(
+            Fix::new("Caddy", "Match it as one word of several.")
+                .lines("@websocket {\n    header Connection *Upgrade*\n    header Upgrade websocket\n}"),
+        )
+        .fix(Fix::new("HAProxy", "Match it as one word of several.").lines("acl websocket hdr(Connection) -i upgrade"))
+        .fix(Fix::new("the server", "Split the header at its commas, and compare without case (RFC 6455 section 4.2.1).")),
+    )
+}
+
 /// Where another path opens a WebSocket.
 fn elsewhere(facts: &Facts) -> Option<&Page> {
     facts.paths.iter().find(|page| page.answer.is_open())
