@@ -359,6 +359,8 @@ pub struct Session {
     pub greeting: Option<String>,
     /// The connection ended before anything was sent.
     pub closed_at_once: Option<Ending>,
+    /// Where it ended at once: which change of the handshake lets it stay open.
+    pub stays: Vec<Stay>,
     /// Nothing came back for small messages, and something did once more was sent.
     pub held: bool,
     /// Each thing tried, in its order.
@@ -387,6 +389,19 @@ impl Session {
     pub fn trial(&self, id: &str) -> Option<&Trial> {
         self.trials.iter().find(|trial| trial.id == id)
     }
+}
+
+/// A handshake with one thing changed, and whether the socket stayed open then.
+#[derive(Serialize, Default, Clone, Debug)]
+pub struct Stay {
+    /// What was changed, as an identifier.
+    pub id: String,
+    /// In words.
+    pub what: String,
+    /// The subprotocol that was chosen.
+    pub subprotocol: Option<String>,
+    /// It was still open as long after as the first was not.
+    pub open: bool,
 }
 
 /// Something tried over an open WebSocket.

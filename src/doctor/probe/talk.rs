@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use futures_util::future::join4;
+use futures_util::future::{join, join4};
 use longwire_wire::frame::OpCode;
 use tokio::time::Instant;
 
 use super::socket::{Event, WebSocket};
+use super::vary::SUBPROTOCOLS;
 use super::{Budget, Dialer, Request};
-use crate::doctor::facts::{End, Exchange, Outcome, Session, Trial};
+use crate::doctor::facts::{End, Exchange, Outcome, Session, Stay, Trial};
 use crate::doctor::options::Options;
 
 /// How long a server may take to greet, or to close what it does not want.
@@ -36,6 +37,9 @@ pub(super) async fn talk(
         ..Session::default()
     };
     if !greeted(&mut socket, &mut session, budget).await {
+        if session.closed_at_once.is_some() {
+            session.stays = stays(dialer, options, budget).await;
+        }
         return session;
     }
     let ping = ping(&mut socket, budget).await;
@@ -91,6 +95,31 @@ async fn greeted(socket: &mut WebSocket, session: &mut Session, budget: Budget) 
             }
         }
     }
+}
+
+/// What lets a socket stay open that else ends at once.
+async fn stays(dialer: &Dialer, options: &Options, budget: Budget) -> Vec<Stay> {
+    let base = Request::handshake(&dialer.target, options);
+    let (mut anonymous, mut offering) = (base.clone(), base.clone());
+    anonymous.remove("Origin");
+    offering.set("Sec-WebSocket-Protocol", SUBPROTOCOLS);
+    let try_out = |id: &'static str, what: &'static str, wanted: bool, request: Request| async move {
+        let (answer, socket) = if wanted { dialer.open(&request).await } else { return None };
+        let mut aside = Session::default();
+        let open = match socket {
+            Some(mut socket) => greeted(&mut socket, &mut aside, budget).await,
+            None => false,
+        };
+        let subprotocol = answer.header("sec-websocket-protocol").map(str::to_owned);
+        Some(Stay { id: id.into(), what: what.into(), subprotocol, open })
+    };
+    let has = |name| base.header(name).is_some();
+    let (anonymous, offering) = join(
+        try_out("no-origin", "without Origin", has("origin"), anonymous),
+        try_out("subprotocols", "with subprotocols", !has("sec-websocket-protocol"), offering),
+    )
+    .await;
+    [anonymous, offering].into_iter().flatten().collect()
 }
 
 /// A Ping and its Pong.

@@ -40,7 +40,7 @@ const PATHS: [&str; 16] = [
 ];
 
 /// Subprotocols that servers ask for.
-const SUBPROTOCOLS: &str = "graphql-transport-ws, graphql-ws, actioncable-v1-json, mqtt, wamp.2.json, v12.stomp, \
+pub(super) const SUBPROTOCOLS: &str = "graphql-transport-ws, graphql-ws, actioncable-v1-json, mqtt, wamp.2.json, v12.stomp, \
                             ocpp1.6, ocpp2.0.1, xmpp, sip, binary, json, chat";
 
 /// A browser's name, for filters that know names.

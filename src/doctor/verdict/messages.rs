@@ -1,6 +1,6 @@
 //! Pure: what goes wrong on an open WebSocket.
 
-use super::{Fix, Party, Step, Verdict, front};
+use super::{Fix, Party, Step, Verdict, front, refused};
 use crate::doctor::facts::{End, Ending, Facts, Outcome, Session, Trial};
 
 /// What graphql-ws says to who offers no subprotocol.
@@ -34,18 +34,15 @@ fn closed_at_once(facts: &Facts, session: &Session) -> Option<Verdict> {
         .and_then(|ping| ping.ending.as_ref());
     let ending = session.closed_at_once.as_ref().or(on_ping)?;
     let words = ending.reason.to_ascii_lowercase();
-    let wanted = ending.code == Some(NO_SUBPROTOCOL) || words.contains("subprotocol");
-    let verdict = if wanted && facts.subprotocols.is_empty() {
-        make(
-            "subprotocol-needed",
-            Party::Client,
-            "The server opens the WebSocket and closes it at once, because no subprotocol was offered.",
-        )
-        .fix(
-            Fix::new("the page", "Offer the one that the server speaks. Here: --subprotocol NAME.").lines(
-                "new WebSocket(url, [\"graphql-transport-ws\"])   // GraphQL; others have names of their own",
-            ),
-        )
+    let stay = |id: &str| session.stays.iter().find(|stay| stay.id == id && stay.open);
+    let offering = stay("subprotocols");
+    let by_origin = facts.origin.is_some() && (stay("no-origin").is_some() || words.contains("origin"));
+    let by_subprotocol = facts.subprotocols.is_empty()
+        && (offering.is_some() || ending.code == Some(NO_SUBPROTOCOL) || words.contains("subprotocol"));
+    let verdict = if by_origin && offering.is_none() {
+        closed_by_origin(facts)
+    } else if by_subprotocol {
+        closed_for_subprotocol(offering.and_then(|stay| stay.subprotocol.as_deref()))
     } else {
         let sentence =
             format!("The WebSocket opens, and the server ends it {} ms later ({}).", ending.ms, code(ending));
@@ -55,9 +52,34 @@ fn closed_at_once(facts: &Facts, session: &Session) -> Option<Verdict> {
                 "Its application does not want this client, or fails: look into its log. Often a session, a token or a \
                  parameter in the URL is missing; here: --cookie, --header, or the URL's query.",
             ))
-            .fix(Fix::new("the client", "Read the code and the reason in the close event: 4000 and above are the application's own."))
+            .fix(Fix::new(
+                "the client",
+                "Read the code and the reason in the close event: 4000 and above are the application's own.",
+            ))
     };
-    Some(verdict.seen(shown(ending)))
+    let helped =
+        session.stays.iter().filter(|stay| stay.open).map(|stay| format!("{} it stays open", stay.what));
+    Some(verdict.seen(shown(ending)).seen_all(helped))
+}
+
+fn closed_by_origin(facts: &Facts) -> Verdict {
+    let origin = facts.origin.as_deref().unwrap_or_default();
+    let sentence =
+        format!("The server opens the WebSocket and ends it at once, because it refuses pages of {origin}.");
+    Verdict { sentence, step: Step::Messages, ..refused::origin_refused(facts, front::front(facts)) }
+}
+
+fn closed_for_subprotocol(chosen: Option<&str>) -> Verdict {
+    let name = chosen.unwrap_or("graphql-transport-ws");
+    make(
+        "subprotocol-needed",
+        Party::Client,
+        "The server opens the WebSocket and closes it at once, because no subprotocol was offered.",
+    )
+    .fix(
+        Fix::new("the page", "Offer the one that the server speaks. Here: --subprotocol NAME.")
+            .lines(&format!("new WebSocket(url, [\"{name}\"])")),
+    )
 }
 
 fn broken(session: &Session) -> Option<Verdict> {

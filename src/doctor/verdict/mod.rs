@@ -134,6 +134,7 @@ impl Fix {
 impl Verdict {
     /// A finding of the table, by its id.
     pub fn new(id: &'static str, fault_of: Party, step: Step, sentence: impl Into<String>) -> Verdict {
+        debug_assert!(table::VERDICTS.iter().chain(table::NOTES).any(|(known, _)| *known == id), "{id}");
         Verdict { id, fault_of, step, sentence: sentence.into(), evidence: Vec::new(), fix: Vec::new() }
     }
 

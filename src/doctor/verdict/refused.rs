@@ -215,7 +215,7 @@ fn changed(facts: &Facts, target: &Target) -> Option<Verdict> {
     Some(verdict.seen_all(evidence(handshake)).seen(proof))
 }
 
-fn origin_refused(facts: &Facts, front: Option<Front>) -> Verdict {
+pub(super) fn origin_refused(facts: &Facts, front: Option<Front>) -> Verdict {
     let origin = facts.origin.as_deref().unwrap_or_default();
     let verdict = make(
         "origin-refused",
@@ -428,7 +428,9 @@ fn unavailable(facts: &Facts, handshake: &Exchange, front: Option<Front>) -> Ver
         }
         Some(Front::Aws) => backend_down(front, 503),
         // It says that itself only when one of its limits is reached; where no server is left it says 502.
-        Some(Front::Nginx) if front::wrote(handshake) => rate_limited(handshake, "503, nginx's own page"),
+        Some(Front::Nginx | Front::Longwire) if front::wrote(handshake) => {
+            rate_limited(handshake, "503, the proxy's own page")
+        }
         _ => {
             let again =
                 handshake.header("retry-after").map(|after| format!("it says to come back after {after} s"));
