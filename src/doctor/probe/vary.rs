@@ -16,6 +16,9 @@ const LIMIT: Duration = Duration::from_millis(2_000);
 /// How many redirects are followed.
 const MAX_REDIRECTS: usize = 4;
 
+/// The same where the first handshake was not answered.
+const LIMIT_IN_SILENCE: Duration = Duration::from_millis(1_200);
+
 /// The same where the server answers nothing: all that wait may wait together.
 const AT_ONCE_IN_SILENCE: usize = 32;
 
@@ -59,7 +62,8 @@ const MADE_UP: &str = "/longwire-doctor-4f1c9a27";
 /// Looks around where the handshake did not give a WebSocket, as far as its answer leaves questions open.
 pub(super) async fn look_around(dialer: &Dialer, options: &Options, budget: Budget, facts: &mut Facts) {
     let Some(answer) = facts.handshake.clone() else { return };
-    let dialer = Dialer { limit: budget.step(LIMIT), ..dialer.clone() };
+    let limit = if answer.timed_out { LIMIT_IN_SILENCE } else { LIMIT };
+    let dialer = Dialer { limit: budget.step(limit), ..dialer.clone() };
     match answer.status {
         Some(101) => {}
         Some(300..=399) if answer.header("location").is_some() => {

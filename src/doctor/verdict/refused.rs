@@ -92,6 +92,18 @@ fn unanswered(facts: &Facts, handshake: &Exchange, target: &Target) -> Verdict {
             format!("{host} took a first connection on port {port} and no second one ({failure}).");
         return make("no-answer", Party::Server, sentence);
     }
+    if handshake.not_http.as_deref().is_some_and(is_http2) {
+        return road::http2_alone(host)
+            .seen("what came is the first frame of HTTP/2, SETTINGS")
+            .seen_all(evidence(handshake))
+            .fix(
+                Fix::new(
+                    "nginx",
+                    "On a port without TLS before 1.25.1, \"http2\" in \"listen\" shuts HTTP/1.1 out.",
+                )
+                .lines(&format!("listen {port};")),
+            );
+    }
     if handshake.not_http.is_some() {
         let sentence = format!(
             "Port {port} of {host} does not speak HTTP: something else than a WebSocket server listens there."
@@ -136,6 +148,12 @@ fn unanswered(facts: &Facts, handshake: &Exchange, target: &Target) -> Verdict {
         )
     };
     verdict.seen_all(evidence(handshake)).seen_all(page)
+}
+
+/// Whether bytes begin as a server of HTTP/2 begins: a SETTINGS frame (RFC 9113 section 3.4), three bytes of length
+/// before its type.
+fn is_http2(shown: &str) -> bool {
+    shown.starts_with("\\x00\\x00") && shown.contains("\\x04\\x00\\x00\\x00\\x00\\x00")
 }
 
 /// A change of one thing that helped.
@@ -364,16 +382,31 @@ fn said(facts: &Facts, handshake: &Exchange, target: &Target) -> Option<Verdict>
                 ))
         }
         505 => return None,
-        500..=599 => {
-            make("server-error", Party::Server, format!("The server fails over the handshake ({status})."))
-                .fix(Fix::new(
-                    "the server",
-                    "Look into its log at this moment: an exception in the handler is the usual cause.",
-                ))
-        }
+        500..=599 => server_error(handshake, front, status),
         _ => return None,
     };
     Some(verdict.seen_all(evidence(handshake)))
+}
+
+fn server_error(handshake: &Exchange, front: Option<Front>, status: u16) -> Verdict {
+    let verdict =
+        make("server-error", Party::Server, format!("The server fails over the handshake ({status}).")).fix(
+            Fix::new(
+                "the server",
+                "Look into its log at this moment: an exception in the handler is the usual cause.",
+            ),
+        );
+    if front != Some(Front::Nginx) || !front::wrote(handshake) {
+        return verdict;
+    }
+    verdict.fix(
+        Fix::new(
+            "nginx",
+            "This is its own page: error.log has the reason. Each WebSocket takes two connections, and 512 is the \
+             default for all of a worker; a rewrite or error_page that goes in a circle looks the same.",
+        )
+        .lines("worker_rlimit_nofile 65536;\nevents {\n    worker_connections 32768;\n}"),
+    )
 }
 
 fn login_required(handshake: &Exchange) -> Verdict {
