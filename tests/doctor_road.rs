@@ -33,6 +33,8 @@ fn fault(args: &[&str]) -> (String, String) {
 struct Peer {
     tcp: TcpStream,
     input: Vec<u8>,
+    /// A message of which fragments have come.
+    begun: Option<(OpCode, Vec<u8>)>,
 }
 
 enum Heard {
@@ -42,7 +44,7 @@ enum Heard {
 }
 
 impl Peer {
-    /// The next frame, if one comes within this time.
+    /// The next message or control frame, if one comes within this time.
     fn hear(&mut self, wait: Duration) -> Heard {
         let end = Instant::now() + wait;
         loop {
@@ -52,7 +54,16 @@ impl Peer {
                 let mut payload: Vec<u8> =
                     self.input.drain(..size + header.len as usize).skip(size).collect();
                 apply_mask(header.mask.unwrap(), 0, &mut payload);
-                return Heard::Frame(header.opcode, payload);
+                if header.opcode.is_control() {
+                    return Heard::Frame(header.opcode, payload);
+                }
+                let (opcode, mut whole) = self.begun.take().unwrap_or((header.opcode, Vec::new()));
+                whole.extend(payload);
+                if header.fin {
+                    return Heard::Frame(opcode, whole);
+                }
+                self.begun = Some((opcode, whole));
+                continue;
             }
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -99,7 +110,7 @@ fn server(serve: impl Fn(Peer) + Send + Sync + 'static) -> SocketAddr {
             std::thread::spawn(move || {
                 let mut conn = Conn::new(stream);
                 if conn.try_read_head().is_some_and(|head| conn.try_upgrade(&head)) {
-                    serve(Peer { tcp: conn.tcp().try_clone().unwrap(), input: Vec::new() });
+                    serve(Peer { tcp: conn.tcp().try_clone().unwrap(), input: Vec::new(), begun: None });
                 }
             });
         }

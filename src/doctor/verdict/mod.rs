@@ -222,3 +222,6 @@ fn sound(facts: &Facts) -> Verdict {
     let tried: Vec<String> = session.trials.iter().map(messages::tried).collect();
     verdict.seen_all(agreed).seen_all((!tried.is_empty()).then(|| tried.join("; ")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,12 @@ pub(super) fn judge(facts: &Facts, handshake: &Exchange, target: &Target) -> Opt
     let verdict = to.map_or_else(
         || elsewhere(location, status),
         |to| {
-            if is_loop(facts) { looping(&to) } else { named(target, &to, location, status) }
+            // A page for logging in sends handshakes to itself as well.
+            if is_loop(facts) && !is_login(target, &to) {
+                looping(&to)
+            } else {
+                named(target, &to, location, status)
+            }
         },
     );
     Some(verdict.seen_all(evidence(handshake)).seen(format!("Location: {location}")).seen_all(chain))
@@ -37,9 +42,14 @@ fn is_loop(facts: &Facts) -> bool {
     })
 }
 
+/// Whether it leads to where one logs in. A path that has such a word in it already says nothing by that.
+fn is_login(from: &Target, to: &Target) -> bool {
+    let has = |target: &Target, word: &str| target.bare_path().to_ascii_lowercase().contains(word);
+    LOGIN.iter().any(|word| has(to, word) && !has(from, word))
+}
+
 fn named(from: &Target, to: &Target, location: &str, status: u16) -> Verdict {
-    let path = to.bare_path().to_ascii_lowercase();
-    if LOGIN.iter().any(|word| path.contains(word)) {
+    if is_login(from, to) {
         return make(
             "redirect-login",
             Party::Client,

@@ -92,29 +92,8 @@ fn unanswered(facts: &Facts, handshake: &Exchange, target: &Target) -> Verdict {
             format!("{host} took a first connection on port {port} and no second one ({failure}).");
         return make("no-answer", Party::Server, sentence);
     }
-    if handshake.not_http.as_deref().is_some_and(is_http2) {
-        return road::http2_alone(host)
-            .seen("what came is the first frame of HTTP/2, SETTINGS")
-            .seen_all(evidence(handshake))
-            .fix(
-                Fix::new(
-                    "nginx",
-                    "On a port without TLS before 1.25.1, \"http2\" in \"listen\" shuts HTTP/1.1 out.",
-                )
-                .lines(&format!("listen {port};")),
-            );
-    }
-    if handshake.not_http.is_some() {
-        let sentence = format!(
-            "Port {port} of {host} does not speak HTTP: something else than a WebSocket server listens there."
-        );
-        return make("not-http", Party::Client, sentence).seen_all(evidence(handshake)).fix(
-            Fix::new(
-                "the page or the client, or the server",
-                "Correct the port in the URL. On the server, see who has it:",
-            )
-            .lines(&format!("ss -ltnp 'sport = :{port}'")),
-        );
+    if let Some(bytes) = &handshake.not_http {
+        return not_http(handshake, target, bytes);
     }
     if let Some(verdict) = changed(facts, target)
         .or_else(|| elsewhere(facts).map(|page| wrong_path(facts, handshake, Some(page))))
@@ -148,6 +127,41 @@ fn unanswered(facts: &Facts, handshake: &Exchange, target: &Target) -> Verdict {
         )
     };
     verdict.seen_all(evidence(handshake)).seen_all(page)
+}
+
+/// Bytes came that are no head of HTTP.
+fn not_http(handshake: &Exchange, target: &Target, bytes: &str) -> Verdict {
+    let (host, port) = (&target.host, target.port);
+    if is_http2(bytes) {
+        return road::http2_alone(host)
+            .seen("what came is the first frame of HTTP/2, SETTINGS")
+            .seen_all(evidence(handshake))
+            .fix(
+                Fix::new(
+                    "nginx",
+                    "On a port without TLS before 1.25.1, \"http2\" in \"listen\" shuts HTTP/1.1 out.",
+                )
+                .lines(&format!("listen {port};")),
+            );
+    }
+    if bytes.starts_with("HTTP/") {
+        let sentence =
+            format!("The answer of {host} has a head that breaks the rules of HTTP, and browsers refuse it.");
+        return make("not-http", Party::Server, sentence).seen_all(evidence(handshake)).fix(Fix::new(
+            "the server",
+            "Let a library write the head: lines end with CR LF, names have no spaces, values no control characters.",
+        ));
+    }
+    let sentence = format!(
+        "Port {port} of {host} does not speak HTTP: something else than a WebSocket server listens there."
+    );
+    make("not-http", Party::Client, sentence).seen_all(evidence(handshake)).fix(
+        Fix::new(
+            "the page or the client, or the server",
+            "Correct the port in the URL. On the server, see who has it:",
+        )
+        .lines(&format!("ss -ltnp 'sport = :{port}'")),
+    )
 }
 
 /// Whether bytes begin as a server of HTTP/2 begins: a SETTINGS frame (RFC 9113 section 3.4), three bytes of length
