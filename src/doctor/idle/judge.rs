@@ -67,7 +67,7 @@ struct Run<'a> {
     same_ms: u64,
     /// Those that were to be silent.
     silent: Vec<&'a Socket>,
-    /// Those that were not, without those that the application threw out for what they said.
+    /// Those that were not, without those that ended before they had said anything, or for what they said.
     busy: Vec<&'a Socket>,
 }
 
@@ -78,9 +78,7 @@ impl<'a> Run<'a> {
             // Opened one after the other, sockets of the same age and sockets of the same moment are told apart by this.
             same_ms: (idle.stagger_ms / 3).max(150),
             silent: opened().filter(|socket| socket.habit == Habit::Silent).collect(),
-            busy: opened()
-                .filter(|socket| socket.habit != Habit::Silent && !socket.was_thrown_out())
-                .collect(),
+            busy: opened().filter(|socket| socket.habit != Habit::Silent && socket.is_witness()).collect(),
         }
     }
 
@@ -131,7 +129,12 @@ impl<'a> Run<'a> {
         let after_ms = middle(dead.iter().map(|socket| socket.silence_ms()))?;
         let outlived = self.silent.iter().any(|socket| socket.silent_ms_survived() > after_ms + self.same_ms);
         let helps = |habit: Habit| {
-            let mut of_habit = self.busy.iter().filter(|socket| socket.habit == habit).peekable();
+            // One that ended before its silent sisters did so for another reason.
+            let witness = |socket: &&&Socket| {
+                socket.habit == habit
+                    && (!socket.ended_by_far_end() || socket.age_ms() + self.same_ms >= after_ms)
+            };
+            let mut of_habit = self.busy.iter().filter(witness).peekable();
             of_habit.peek()?;
             Some(of_habit.all(|socket| socket.age_ms() > after_ms + self.same_ms))
         };
@@ -267,6 +270,26 @@ mod tests {
                 socket.spoke_ms = socket.opened_ms + 10;
                 socket.ending = Some(Ending { code: Some(4400), ..Ending::default() });
             }
+            Pinging => {}
+        });
+        let timer = Finding::IdleTimer { after_ms: 60_020, pings_help: Some(true), messages_help: None };
+        assert_eq!(findings(&idle), [timer]);
+    }
+
+    #[test]
+    fn one_that_had_said_nothing_yet_is_no_witness() {
+        let idle = run(|socket| {
+            end(socket, socket.opened_ms + 800);
+            socket.said = 0;
+        });
+        assert!(matches!(findings(&idle)[..], [Finding::Unclear(_)]), "{:?}", findings(&idle));
+    }
+
+    #[test]
+    fn one_that_ended_before_the_silent_ones_says_nothing_of_their_timer() {
+        let idle = run(|socket| match socket.habit {
+            Silent => end(socket, socket.opened_ms + 60_020),
+            Sending => end(socket, socket.opened_ms + 20_000),
             Pinging => {}
         });
         let timer = Finding::IdleTimer { after_ms: 60_020, pings_help: Some(true), messages_help: None };

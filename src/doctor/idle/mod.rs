@@ -130,9 +130,10 @@ impl Socket {
         self.opened_ms <= ms && ms <= self.ended_ms.unwrap_or(self.over_ms)
     }
 
-    /// Its first words were answered with the end: the application does not know them.
-    pub fn was_thrown_out(&self) -> bool {
+    /// Of a busy one: whether its fate says something about the road. One that ended before it had said anything was
+    /// not busy yet, and one whose first words were answered with the end met an application that does not know them.
+    pub fn is_witness(&self) -> bool {
         let soon = self.ended_ms.is_some_and(|ended| ended.saturating_sub(self.spoke_ms) < AT_ONCE_MS);
-        self.said <= 1 && soon && self.ended_by_far_end()
+        !self.ended_by_far_end() || (self.said > 0 && !(self.said == 1 && soon))
     }
 }

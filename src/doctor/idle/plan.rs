@@ -29,7 +29,8 @@ impl Plan {
         Plan {
             asked_ms,
             stagger_ms: (asked_ms / 10).clamp(500, 4_000),
-            every_ms: (asked_ms / 10).clamp(100, 5_000),
+            // Often, so that also short timers are met by sockets that have said something.
+            every_ms: (asked_ms / 10).clamp(100, 1_000),
             message: message.unwrap_or_default().to_owned(),
             sockets,
         }
