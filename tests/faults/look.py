@@ -230,6 +230,11 @@ async def held(visit, seconds, every=None):
         websocket = await handshake(visit)
     except Trouble as trouble:
         return str(trouble)
+    return await ended(websocket, seconds, every)
+
+
+async def ended(websocket, seconds, every=None):
+    """How an open WebSocket ends within some seconds, and when."""
     loop = asyncio.get_running_loop()
     began = loop.time()
 

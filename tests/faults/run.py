@@ -24,7 +24,7 @@ import lab  # noqa: E402
 import look  # noqa: E402
 import programs  # noqa: E402
 
-PARTS = ("reach", "tls", "redirects", "stripped", "refused", "answers", "messages", "affinity", "clocks", "healthy")
+PARTS = ("reach", "tls", "redirects", "stripped", "refused", "unable", "answers", "messages", "affinity", "clocks", "healthy", "unusual")
 AT_ONCE = 4
 # How long the doctor may take, beside the time it was asked to hold sockets.
 QUICK = 10.0

@@ -21,8 +21,8 @@ def holding(wanted, seconds=3.2, busy=None):
     return shows
 
 
-IDLE = r"^silent: (FIN|RST|closed \d+) after [12]\.\d s; busy: open$"
-LIFETIME = r"^silent: (FIN|RST|closed \d+) after [12]\.\d s; busy: (FIN|RST|closed \d+) after [12]\.\d s$"
+IDLE = r"^silent: (FIN|RST|closed \d+) after [123]\.\d s; busy: open$"
+LIFETIME = r"^silent: (FIN|RST|closed \d+) after [123]\.\d s; busy: (FIN|RST|closed \d+) after [123]\.\d s$"
 
 
 @fault("idle-timer")
@@ -120,7 +120,7 @@ async def application_wants_messages(room):
         websocket.close()
         return f"pinging: {await look.held(visit, 3.2, 0.4)}; sending: {set(answers)}"
 
-    shows.wanted = r"^pinging: closed 4408 after [12]\.\d s; sending: \{'text 4'\}$"
+    shows.wanted = r"^pinging: closed 4408 after [123]\.\d s; sending: \{'text 4'\}$"
     return Visit(f"ws://127.0.0.1:{await room.websockets(handler, compression=None)}/", shows, idle=5)
 
 
@@ -137,31 +137,44 @@ async def load_balancer_limits_the_lifetime(room):
     return Visit(f"ws://127.0.0.1:{port}/", holding(LIFETIME), idle=5)
 
 
-class Reloads:
-    """Something that happens once the doctor's sockets have been open for a while: at a time of its own, not of theirs."""
+class Crowd:
+    """An application that knows how many sockets are open, so that something can happen to all of them."""
 
-    def __init__(self, room, action, after):
-        self.task = asyncio.create_task(self.run(action, after))
-        room.stack.callback(self.task.cancel)
+    def __init__(self):
+        self.open = set()
 
-    @staticmethod
-    async def run(action, after):
-        # sleep is the promise: a deployment comes by the clock.
-        await asyncio.sleep(after)
+    async def handler(self, websocket):
+        self.open.add(websocket)
+        try:
+            async for message in websocket:
+                await websocket.send(message)
+        finally:
+            self.open.discard(websocket)
+
+    async def settled(self):
+        """Waits until there are several, and nobody has come or gone for a while."""
+        before, since = set(), 0
+        while since < 12:
+            # sleep is the promise: that the number stays is seen by looking again.
+            await asyncio.sleep(0.1)
+            since = since + 1 if len(before) > 2 and before == self.open else 0
+            before = set(self.open)
+
+
+def together(room, crowd, action):
+    """`action` ends all sockets: ours while we look, and later those that the doctor holds."""
+
+    async def later():
+        await crowd.settled()
         await action()
 
-
-def reloading(room, action, after=1.4, again=4.0):
-    """Our own sockets see one reload; the doctor's see the next."""
-
     async def shows(visit):
-        Reloads(room, action, after)
-        early = asyncio.create_task(look.held(visit, 4))
-        # sleep is the promise: one socket is younger than the other.
-        await asyncio.sleep(0.7)
-        late = await look.held(visit, 4, 0.4)
-        Reloads(room, action, again)
-        return f"{await early}; {late}"
+        early, late = await look.handshake(visit), await look.handshake(visit)
+        await action()
+        ends = await asyncio.gather(look.ended(early, 5), look.ended(late, 5, 0.4))
+        task = asyncio.create_task(later())
+        room.stack.callback(task.cancel)
+        return "; ".join(ends)
 
     shows.wanted = r"^(FIN|RST|closed \d+) after \d\.\d s; (FIN|RST|closed \d+) after \d\.\d s$"
     return shows
@@ -170,34 +183,27 @@ def reloading(room, action, after=1.4, again=4.0):
 @fault("closed-together")
 async def nginx_reloaded(room):
     """nginx is reloaded while sockets are open, with `worker_shutdown_timeout 1s`"""
-    backend = await room.echo()
+    crowd = Crowd()
+    backend = await room.websockets(crowd.handler)
     port = await room.server(f"location / {{ proxy_pass http://127.0.0.1:{backend}; {PASS} }}", master=True)
     program = room.programs[-1]
 
     async def reload():
         program.signal(signal.SIGHUP)
 
-    return Visit(f"ws://127.0.0.1:{port}/", reloading(room, reload), idle=7)
+    return Visit(f"ws://127.0.0.1:{port}/", together(room, crowd, reload), idle=7)
 
 
 @fault("closed-together")
 async def application_restarted(room):
     """the application is restarted while sockets are open: 1001 to all of them"""
-    open_sockets = set()
-
-    async def handler(websocket):
-        open_sockets.add(websocket)
-        try:
-            async for message in websocket:
-                await websocket.send(message)
-        finally:
-            open_sockets.discard(websocket)
+    crowd = Crowd()
 
     async def restart():
-        await asyncio.gather(*(each.close(1001, "restart") for each in list(open_sockets)), return_exceptions=True)
+        await asyncio.gather(*(each.close(1001, "restart") for each in list(crowd.open)), return_exceptions=True)
 
-    port = await room.websockets(handler)
-    return Visit(f"ws://127.0.0.1:{port}/", reloading(room, restart), idle=7)
+    port = await room.websockets(crowd.handler)
+    return Visit(f"ws://127.0.0.1:{port}/", together(room, crowd, restart), idle=7)
 
 
 @fault("silent-drop")
