@@ -22,7 +22,7 @@ def holding(wanted, seconds=3.2, busy=None):
 
 
 IDLE = r"^silent: (FIN|RST|closed \d+) after [123]\.\d s; busy: open$"
-LIFETIME = r"^silent: (FIN|RST|closed \d+) after [123]\.\d s; busy: (FIN|RST|closed \d+) after [123]\.\d s$"
+LIFETIME = r"^silent: (FIN|RST|closed \d+) after [234]\.\d s; busy: (FIN|RST|closed \d+) after [234]\.\d s$"
 
 
 @fault("idle-timer")
@@ -126,15 +126,16 @@ async def application_wants_messages(room):
 
 @fault("lifetime-limit")
 async def application_limits_the_lifetime(room):
-    """the application closes every socket after 2 s, busy or not"""
-    return Visit(f"ws://127.0.0.1:{await room.echo(close=[1000, 'time is over', 2000])}/", holding(LIFETIME), idle=5)
+    """the application closes every socket after 3 s, busy or not"""
+    port = await room.echo(close=[1000, "time is over", 3000])
+    return Visit(f"ws://127.0.0.1:{port}/", holding(LIFETIME, 5), idle=7)
 
 
 @fault("lifetime-limit")
 async def load_balancer_limits_the_lifetime(room):
-    """a load balancer cuts every connection after 2 s, busy or not, without a Close frame"""
-    port = await room.serve(broken.Relay(await room.echo(), cut=2))
-    return Visit(f"ws://127.0.0.1:{port}/", holding(LIFETIME), idle=5)
+    """a load balancer cuts every connection after 3 s, busy or not, without a Close frame"""
+    port = await room.serve(broken.Relay(await room.echo(), cut=3))
+    return Visit(f"ws://127.0.0.1:{port}/", holding(LIFETIME, 5), idle=7)
 
 
 class Crowd:
@@ -216,7 +217,7 @@ async def forgotten_without_a_word(room):
         # sleep is the promise: the box forgets by the clock.
         await asyncio.sleep(2.5)
         websocket.send(look.TEXT, b"anybody?")
-        came = await websocket.next()
+        came = await websocket.next(2)
         websocket.close()
         return came
 
