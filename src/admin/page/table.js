@@ -123,17 +123,37 @@ function show(told) {
   }
   // A row that is moved loses the focus in it.
   const focused = document.activeElement;
+  empty(!told.tunnels.length);
   const shown = new Set(told.tunnels.map(tunnel => tunnel.id));
-  for (const [id, row] of rows) if (!shown.has(id)) { row.remove(); rows.delete(id); }
+  const spare = [...rows.values()].filter(row => !shown.has(row.tunnel.id));
+  for (const row of spare) rows.delete(row.tunnel.id);
   told.tunnels.forEach((tunnel, i) => {
-    const row = rows.get(tunnel.id) ?? fresh(tunnel.id);
-    row.tunnel = tunnel;
-    COLUMNS.forEach(([, , , , , text], column) => say(row.cells[column], text(tunnel)));
-    row.end.disabled = writing === 'off' || tunnel.state === 'closing';
+    const row = rows.get(tunnel.id) ?? free(spare, body.children[i]);
+    rows.set(tunnel.id, row);
+    fill(row, tunnel);
     if (body.children[i] !== row) body.insertBefore(row, body.children[i] ?? null);
   });
+  for (const row of spare) row.remove();
   if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
-  empty(!told.tunnels.length);
+}
+
+/** A row for a tunnel that was not shown: one that is free, best the one at its place, or a new one. */
+function free(spare, at) {
+  if (!spare.length) return fresh();
+  const row = spare.splice(Math.max(0, spare.indexOf(at)), 1)[0];
+  // Nobody shall close another tunnel than the one whose button they were at.
+  if (row.contains(document.activeElement)) document.activeElement.blur();
+  return row;
+}
+
+function fill(row, tunnel) {
+  if (row.tunnel?.id !== tunnel.id) {
+    row.dataset.id = tunnel.id;
+    row.end.setAttribute('aria-label', `Close tunnel ${tunnel.id}`);
+  }
+  row.tunnel = tunnel;
+  COLUMNS.forEach(([, , , , , text], column) => say(row.cells[column], text(tunnel)));
+  row.end.disabled = writing === 'off' || tunnel.state === 'closing';
 }
 
 function empty(is) {
@@ -147,9 +167,8 @@ function empty(is) {
   say(line, Object.keys(filter()).length ? 'No tunnel is like that.' : 'No tunnel is open.');
 }
 
-function fresh(id) {
+function fresh() {
   const row = make('tr');
-  row.dataset.id = id;
   for (const [label, , , kind] of COLUMNS) {
     const cell = make('td', kind);
     cell.dataset.label = label;
@@ -157,11 +176,9 @@ function fresh(id) {
   }
   row.end = make('button', 'plain small end', 'Close…');
   row.end.type = 'button';
-  row.end.setAttribute('aria-label', `Close tunnel ${id}`);
   allow(row.end);
   row.end.addEventListener('click', () => close(row.tunnel));
   row.append(make('td', 'do', row.end));
-  rows.set(id, row);
   return row;
 }
 

@@ -72,10 +72,12 @@ export function make(tag, className = '', ...children) {
   return element;
 }
 
-/** Sets a text only where it changed: an unchanged one costs no layout. */
+/** Sets a text only where it changed: an unchanged one costs no layout, and another one no new node. */
 export function say(element, text) {
   text = String(text);
-  if (element.textContent !== text) element.textContent = text;
+  const node = element.firstChild;
+  if (!node) element.textContent = text;
+  else if (node.data !== text) node.nodeType === 3 ? node.data = text : element.textContent = text;
 }
 
 export const $ = id => document.getElementById(id);

@@ -11,6 +11,7 @@ from house import BINARY, ROOM, Skip, case, free_port
 TUNNELS = 3000
 RATE = 3000        # messages a second, all of them together
 LONGEST = 200      # milliseconds that a task of the page may take
+CALM = 2           # times its processor time that what the page does may take for that to be its own fault
 DESCRIPTORS = 16_000
 
 
@@ -83,9 +84,12 @@ async def live(house):
     assert told == {"closed": 4321, "reason": "told from the table"}, told
     gone = await node.json("closed")
     assert gone == {"closed": 4321, "reason": "told from the table"}, gone
-    tasks = (await page.json("tasks", 60))["tasks"]
+    measured = await page.json("tasks", 60)
+    tasks, cpu, stretch = measured["tasks"], measured["cpu"], measured["stretch"]
     longest = max(tasks, default=0)
-    assert longest <= LONGEST, f"a task of the page took {longest} ms; all over 50 ms: {tasks}"
+    assert 0 < cpu <= LONGEST / 2, f"a task of the page took {cpu} ms of processor time"
+    # Where the page has to wait for the processor, how long its tasks take says nothing of the page.
+    assert longest <= LONGEST or stretch > CALM, f"a task of the page took {longest} ms; all over 50 ms: {tasks}"
 
     assert await page.wait(120) == 0, page.text
     problems = [line for line in page.jsons() if {"error", "console", "elsewhere"} & line.keys()]
@@ -96,4 +100,5 @@ async def live(house):
     # What was on its way when the load ended was carried, and counted by nobody there.
     extra = counters["messages"]["from_client"] - done["count"]
     assert 0 <= extra <= TUNNELS, (counters["messages"], done["count"])
-    return f"longest task {longest:.0f} ms, {len(tasks)} over 50 ms; {done['count']} messages; pictures in {ROOM}/live-*.png"
+    return (f"longest task {longest:.0f} ms, {len(tasks)} over 50 ms, at most {cpu:.0f} ms of processor time in one, "
+            f"all took {stretch:.1f} times theirs; {done['count']} messages; pictures in {ROOM}/live-*.png")

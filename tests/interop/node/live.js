@@ -2,7 +2,9 @@
 // tunnels are open, where to put pictures, the port of the client whose tunnel is to be closed, and the token.
 //
 // Prints JSON lines: {"watching":true} once all tunnels are shown, {"shown":{...}} what the page says while they move,
-// {"closed":true} when the tunnel was closed from the table, {"tasks":[...]} how long tasks of the page took (ms).
+// {"closed":true} when the tunnel was closed from the table, {"tasks":[...],"cpu":MS,"stretch":N} how long tasks of the
+// page took that were long, the most processor time that one took (ms), and how much longer than their processor time all
+// of them took: on a machine that others keep busy a short task takes long.
 'use strict';
 const path = require('path');
 const { chromium } = require(path.join(process.env.NODE_ROOM, 'node_modules', 'playwright-core'));
@@ -26,8 +28,9 @@ const SECONDS = 12;   // that the page is watched for while everything moves
   process.exitCode = 1;
 });
 
-async function opened(browser, options) {
+async function opened(browser, options, traced) {
   const page = await browser.newPage(options);
+  if (traced) await browser.startTracing(page, { categories: ['toplevel', '__metadata'] });
   page.on('pageerror', error => say({ error: String(error) }));
   page.on('console', message => { if (message.type() === 'error' && !/401/.test(message.text())) say({ console: message.text() }); });
   page.on('request', request => { if (!request.url().startsWith(url) && !request.url().startsWith('data:')) say({ elsewhere: request.url() }); });
@@ -48,6 +51,17 @@ async function opened(browser, options) {
   return page;
 }
 
+/** What the tasks of the page's thread took, which is the one with the most work among those that draw pages. */
+function spent(events) {
+  const threads = events.filter(event => event.name === 'thread_name' && event.args.name === 'CrRendererMain').map(({ pid, tid }) => {
+    const tasks = events.filter(event => event.pid === pid && event.tid === tid && event.dur && /RunTask/.test(event.name));
+    const sum = key => tasks.reduce((sum, task) => sum + (task[key] ?? 0), 0);
+    return { cpu: Math.max(0, ...tasks.map(task => task.tdur ?? 0)) / 1000, all: sum('tdur'), stretch: sum('dur') / sum('tdur') };
+  });
+  const { cpu, stretch } = threads.reduce((most, thread) => thread.all > most.all ? thread : most);
+  return { cpu, stretch };
+}
+
 const number = text => Number(text.replace(/[^\d.]/g, ''));
 
 /** What stands under a name in the figures on top. */
@@ -55,7 +69,7 @@ const figure = (page, name) => page.evaluate(name => [...document.querySelectorA
   .find(entry => entry.firstChild.textContent === name)?.lastChild.textContent ?? '', name);
 
 async function look(browser) {
-  const page = await opened(browser, { viewport: { width: 1280, height: 900 }, colorScheme: 'light' });
+  const page = await opened(browser, { viewport: { width: 1280, height: 900 }, colorScheme: 'light' }, true);
   const all = Number(open).toLocaleString('en');
   await page.waitForFunction(all => document.querySelector('#figures dd')?.textContent === all
     && document.querySelector('#total').textContent.startsWith(`${all} open`), all, { timeout: 30000 });
@@ -76,7 +90,7 @@ async function look(browser) {
   } });
   await page.screenshot({ path: `${pictures}/live-light.png` });
   await close(page);
-  say({ tasks: await page.evaluate(() => window.tasks) });
+  say({ tasks: await page.evaluate(() => window.tasks), ...spent(JSON.parse(await browser.stopTracing()).traceEvents) });
   await page.close();
   await picture(browser, 'dark', { viewport: { width: 1280, height: 900 }, colorScheme: 'dark' });
   await picture(browser, 'narrow', { viewport: { width: 390, height: 844 }, colorScheme: 'light' });
