@@ -120,7 +120,8 @@ async def http2_only(room):
             said = "this nginx takes HTTP/1.1 on such a port as well"
         else:
             must(tunnel.status == 0, f"{tunnel}")
-            said = f"no answer in HTTP/1.1: {tunnel}"
+            must("no HTTP" in tunnel.answer.end, f"{tunnel}")
+            said = "frames of HTTP/2 in place of an answer"
     async with room.stand("good") as stand:
         tunnel = await stand.handshake("/ws/", port=443, tls=True)
         must(tunnel.status == 101 and await tunnel.echo(), f"good.conf: {tunnel}")

@@ -21,7 +21,7 @@ async def at_most(room, words, least, most):
     async with room.stand("good") as stand:
         good = sum(tunnel.status == 101 for tunnel in await stand.many(300, "/ws/"))
         must(good == 300, f"good.conf: {good} of 300 tunnels")
-    return f"{count} of 300 tunnels open; the log: {words}"
+    return f"{count} of 300 tunnels open; the log: `{words}`"
 
 
 @proof("worker-connections-low")
@@ -31,7 +31,7 @@ async def worker_connections(room):
 
 @proof("descriptors-low")
 async def descriptors(room):
-    return await at_most(room, "failed (24: ", 200, 256)
+    return await at_most(room, "failed (24:", 200, 256)
 
 
 @proof("limit-conn-tunnels")
