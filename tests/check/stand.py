@@ -7,7 +7,6 @@ import pathlib
 import re
 import shutil
 import signal
-import ssl
 import struct
 import subprocess
 import tempfile
