@@ -321,6 +321,15 @@ mod tests {
     }
 
     #[test]
+    fn of_sockets_of_one_age_a_moment_says_nothing() {
+        let idle = run(|socket| {
+            (socket.opened_ms, socket.wake_ms) = (0, 75_000);
+            end(socket, 30_000);
+        });
+        assert_eq!(findings(&idle), [Finding::Lifetime { after_ms: 30_000 }]);
+    }
+
+    #[test]
     fn a_sweep_that_spares_the_busy_is_a_timer() {
         let idle = run(|socket| {
             if socket.habit == Silent {
