@@ -22,6 +22,8 @@ pub struct Facts {
     pub origin: Option<String>,
     /// Whether that is the site's own.
     pub own_origin: bool,
+    /// Bytes of the handshake's head.
+    pub head_bytes: usize,
     /// Subprotocols that were offered.
     pub subprotocols: Vec<String>,
     /// Where it leads.

@@ -26,7 +26,7 @@ use super::target::Target;
 use dial::Failure;
 
 /// How long the whole may take, apart from what is asked to last (an idle run).
-pub const WHOLE: Duration = Duration::from_millis(9_400);
+pub const WHOLE: Duration = Duration::from_millis(9_000);
 
 /// How long asking the same port in another way may take.
 const OTHER_LIMIT: Duration = Duration::from_millis(2_000);
@@ -88,6 +88,7 @@ async fn walk(
     let request = Request::handshake(target, options);
     facts.origin = request.header("origin").map(str::to_owned);
     facts.own_origin = facts.origin.as_deref() == Some(target.origin().as_str());
+    facts.head_bytes = request.bytes().len();
     facts.subprotocols.clone_from(&options.subprotocols);
     let (exchange, socket) = dialer.open(&request).await;
     facts.handshake = Some(exchange.clone());

@@ -221,7 +221,11 @@ impl WebSocket {
             let (header, size) = match Header::parse(&self.input) {
                 Ok(Some(found)) => found,
                 Ok(None) => return None,
-                Err(violation) => return Some(self.broken(violation.sentence().to_owned())),
+                Err(violation) => {
+                    let start = self.input.get(..self.input.len().min(40)).unwrap_or_default();
+                    let text = format!("{}, in \"{}\"", violation.sentence(), start.escape_ascii());
+                    return Some(self.broken(text));
+                }
             };
             if header.mask.is_some() {
                 return Some(self.broken("a masked frame from a server".into()));

@@ -92,7 +92,7 @@ fn broken(session: &Session) -> Option<Verdict> {
             "The server agrees to compression and sends what cannot be decompressed.",
         )
         .fixes(no_compression())
-    } else if violation.contains("masked") {
+    } else if violation.starts_with("a masked frame") {
         make(
             "masking-wrong",
             Party::Server,
@@ -128,11 +128,7 @@ fn held(facts: &Facts, session: &Session) -> Option<Verdict> {
         .fix(Fix::new(
             "the proxy",
             "Switch buffering off on this path, or let it know that the connection is a tunnel.",
-        ))
-        .fix(
-            Fix::new("nginx", "For a tunnel it never buffers; in front of a server that streams:")
-                .lines("proxy_buffering off;"),
-        ),
+        )),
     )
 }
 
@@ -294,7 +290,7 @@ pub(super) fn shown(ending: &Ending) -> String {
         None => "",
     };
     format!(
-        "ended after {} ms with {}{end}; {} bytes received, the last: {}",
+        "ended after {} ms, {}{end}; {} bytes received, the last: {}",
         ending.ms,
         code(ending),
         ending.received,

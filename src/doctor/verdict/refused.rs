@@ -255,6 +255,13 @@ pub(super) fn origin_refused(facts: &Facts, front: Option<Front>) -> Verdict {
         format!("The server refuses pages of {origin}: without the header Origin it agrees."),
     )
     .fix(Fix::new("the server", "Add the page's origin to those that may open a WebSocket.").lines(origin));
+    let verdict = match front {
+        Some(Front::Longwire) => verdict.fix(
+            Fix::new("Longwire", "If the proxy is who refuses, add it there.")
+                .lines(&format!("websocket_origins {origin};")),
+        ),
+        _ => verdict,
+    };
     let verdict = if facts.own_origin { verdict.fix(remedy::host(front)) } else { verdict };
     verdict.fix(Fix::new(
         "the page",
@@ -345,6 +352,9 @@ pub(super) fn wrong_path(facts: &Facts, handshake: &Exchange, better: Option<&Pa
     ))
 }
 
+/// A head from which on servers begin to complain, in bytes.
+const LARGE_HEAD: usize = 4096;
+
 /// What the status and the body say outright.
 fn said(facts: &Facts, handshake: &Exchange, target: &Target) -> Option<Verdict> {
     let status = handshake.status?;
@@ -357,13 +367,16 @@ fn said(facts: &Facts, handshake: &Exchange, target: &Target) -> Option<Verdict>
             "header or cookie too large",
             "request header fields too large",
             "header line too long",
-        ]) || matches!(status, 431 | 414) =>
+            "exceeds server limit",
+        ]) || (status == 400 && facts.head_bytes > LARGE_HEAD && front::wrote(handshake))
+            || matches!(status, 431 | 414) =>
         {
             make(
                 "head-too-large",
                 Party::Client,
                 "The head of the handshake is too large for the server, most likely by its cookies.",
             )
+            .seen(format!("the handshake's head has {} bytes", facts.head_bytes))
             .fixes(remedy::large_heads(front))
         }
         401 | 407 => login_required(handshake),
@@ -473,6 +486,7 @@ fn unavailable(facts: &Facts, handshake: &Exchange, front: Option<Front>) -> Ver
         Some(Front::Haproxy | Front::Aws | Front::Envoy) if front::wrote(handshake) => {
             backend_down(front, 503)
         }
+        Some(Front::Apache) if front::wrote(handshake) => backend_down(front, 503),
         Some(Front::Aws) => backend_down(front, 503),
         // It says that itself only when one of its limits is reached; where no server is left it says 502.
         Some(Front::Nginx | Front::Longwire) if front::wrote(handshake) => {

@@ -205,11 +205,16 @@ pub(super) fn dead_address(facts: &Facts) -> Option<Verdict> {
         "One address of {host} is dead ({}): clients that try it first wait or fail, while the others work.",
         dead.address
     );
+    let both = (kind == "AAAA").then(|| {
+        let port = facts.target.as_ref().map_or(443, |target| target.port);
+        let ssl = if facts.tls.is_some() { " ssl" } else { "" };
+        Fix::new("nginx", "To listen on IPv6 as well:").lines(&format!("listen [::]:{port}{ssl};"))
+    });
     Some(
         Verdict::new("address-dead", Party::Dns, Step::Tcp, sentence)
             .seen_all(facts.addresses.iter().map(knocked))
             .fix(Fix::new("DNS", format!("Remove the {kind} record, or let the server listen there too.")))
-            .fix(Fix::new("nginx", "To listen on IPv6 as well:").lines("listen [::]:443 ssl;")),
+            .fixes(both),
     )
 }
 
@@ -300,6 +305,6 @@ pub(super) fn spoken(tls: &Tls) -> String {
     let version = tls.version.as_deref().unwrap_or("TLS");
     let leaf = tls.chain.first();
     let until =
-        leaf.map(|leaf| format!(", certificate of {} until {}", leaf.issuer, leaf.ends)).unwrap_or_default();
+        leaf.map(|leaf| format!(", certificate by {} until {}", leaf.issuer, leaf.ends)).unwrap_or_default();
     format!("{version}, ALPN {}{until}", tls.alpn.as_deref().unwrap_or("nothing"))
 }

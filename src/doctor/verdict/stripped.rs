@@ -9,7 +9,7 @@ use crate::doctor::facts::{Exchange, Facts};
 use crate::doctor::target::Target;
 
 /// What servers say that got a request without Upgrade where they expect one.
-const WORDS: [&str; 16] = [
+const WORDS: &[&str] = &[
     "upgrade required",
     "upgrade header",
     "connection header",
@@ -26,6 +26,8 @@ const WORDS: [&str; 16] = [
     "websocket request",
     "websocket client",
     "connection id required",
+    "must be \"upgrade\"",
+    "must be \"websocket\"",
 ];
 
 /// One of both.
@@ -44,22 +46,26 @@ pub(super) fn judge(facts: &Facts, handshake: &Exchange, target: &Target) -> Opt
             page_fallback(facts, handshake)
         }
         // The server knows the path for plain requests, and treated the handshake as one.
-        200..=299 if like_page && (front.is_some() || !is_page(handshake)) => stripped(),
+        200..=299 if like_page && front.is_some_and(drops_by_itself) => stripped(),
         200..=299 if is_page(handshake) => page_fallback(facts, handshake),
+        200..=299 => wrong_path(facts, handshake, None),
         404 | 405 | 410 if front::wrote(handshake) => wrong_path(facts, handshake, None),
         404 | 405 | 410 if like_page && front.is_some_and(drops_by_itself) => stripped(),
         404 | 405 | 410 => wrong_path(facts, handshake, None),
         400 if facts.page().is_some_and(|page| page.status == Some(426)) => {
             wrong_path(facts, handshake, None)
         }
-        400 if like_page && front.is_some() => stripped(),
+        400 if like_page && front.is_some_and(drops_by_itself) => stripped(),
         _ => return None,
     })
 }
 
 /// Proxies that pass no upgrade on unless they are told to.
 fn drops_by_itself(front: Front) -> bool {
-    matches!(front, Front::Nginx | Front::Apache | Front::Envoy | Front::Varnish | Front::Iis)
+    matches!(
+        front,
+        Front::Nginx | Front::Apache | Front::Envoy | Front::Varnish | Front::Iis | Front::Aws | Front::Azure
+    )
 }
 
 fn complains(handshake: &Exchange, target: &Target) -> bool {
