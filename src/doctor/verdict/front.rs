@@ -92,7 +92,7 @@ const BODIES: &[(&str, Front)] = &[
     ("Your browser sent an invalid request.", Front::Haproxy),
     ("Request forbidden by administrative rules.", Front::Haproxy),
     ("The server returned an invalid or incomplete response.", Front::Haproxy),
-    ("unable to service your request due to maintenance downtime or capacity", Front::Apache),
+    ("The server is temporarily unable to service your", Front::Apache),
     ("Size of a request header field exceeds server limit", Front::Apache),
     ("The requested URL was not found on this server.", Front::Apache),
     ("upstream connect error or disconnect/reset before headers", Front::Envoy),

@@ -98,7 +98,7 @@ fn the_own_words_of_proxies_are_known() {
     assert_eq!(id(&handshake(503, NGINX, "we are full")), "overloaded");
     assert_eq!(id(&handshake(426, &[("Sec-WebSocket-Version", "8, 7")], "")), "wrong-version");
     assert_eq!(id(&handshake(426, &[("Sec-WebSocket-Version", "13, 8")], "")), "upgrade-stripped");
-    let apache = "The server is temporarily unable to service your request due to maintenance downtime or capacity problems.";
+    let apache = "The server is temporarily unable to service your\nrequest due to maintenance downtime or capacity\nproblems.";
     assert_eq!(id(&handshake(503, &[("Server", "Apache")], apache)), "backend-down");
     let invalid = "<h1>400 Bad request</h1>\nYour browser sent an invalid request.";
     let mut large = handshake(400, &[], invalid);
