@@ -2,6 +2,9 @@
 
 mod support;
 
+use std::path::Path;
+
+use longwire_conf::check::Wishes;
 use support::{Table, load_table};
 
 const WORDS: &[&str] = &[
@@ -73,6 +76,26 @@ const WORDS: &[&str] = &[
     "\0",
     "\r\n",
     "content_by_lua_block",
+    "http",
+    "events",
+    "Upgrade",
+    "Connection",
+    "$http_upgrade",
+    "$connection_upgrade",
+    "/ws/",
+    "/socket.io/",
+    "@ws",
+    "=",
+    "^~",
+    "try_files",
+    "auth_request",
+    "proxy_http_version",
+    "1.0",
+    "proxy_read_timeout",
+    "limit_conn",
+    "worker_connections",
+    "http2",
+    "proxy_cache",
 ];
 
 fn seed() -> u64 {
@@ -117,6 +140,28 @@ fn check(table: &Table) {
         assert!(diagnostic.render(&loaded.sources, false).ends_with('\n'));
         diagnostic.render(&loaded.sources, true);
     }
+    judge(table);
+}
+
+/// The same for the rules about WebSockets; what they suggest can be read again.
+fn judge(table: &Table) {
+    let file = Path::new("/etc/longwire/test.conf");
+    let wishes = Wishes { tunnels: Some(100_000), cores: Some(2) };
+    let checked = longwire_conf::check::check(table, file, wishes);
+    for finding in &checked.findings {
+        for span in
+            finding.places.iter().map(|place| place.span).chain(finding.fix.iter().map(|edit| edit.span))
+        {
+            let text = &checked.sources.files()[span.file as usize].text;
+            assert!(text.get(span.start as usize..span.end as usize).is_some(), "{finding:?}");
+        }
+        assert!(finding.render(&checked.sources, false).starts_with(['e', 'w', 'n']), "{finding:?}");
+        finding.render(&checked.sources, true);
+        for (path, text) in finding.corrected(&checked.sources) {
+            let again = Table::default().with(&path.to_string_lossy(), text);
+            longwire_conf::check::check(&again, &path, wishes);
+        }
+    }
 }
 
 #[test]
@@ -132,7 +177,9 @@ fn large_nonsense_takes_little_time() {
         "proxy_pas;",
         "map $a $b { a $c; } ",
     ] {
-        let loaded = load_table(&Table::default().with("/etc/longwire/test.conf", text.repeat(20_000)));
+        let table = Table::default().with("/etc/longwire/test.conf", text.repeat(20_000));
+        judge(&table);
+        let loaded = load_table(&table);
         assert!(loaded.config.is_none() && loaded.diagnostics.len() <= 501);
     }
 }

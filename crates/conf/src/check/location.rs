@@ -75,43 +75,49 @@ pub(crate) enum Served {
     Nobody,
 }
 
-/// Who gets a path within a block: a server, or a location with locations inside.
-pub(crate) fn serve(site: &Site<'_>, within: usize, path: &str) -> Served {
+/// Who gets a path within a server.
+pub(crate) fn serve(site: &Site<'_>, server: usize, path: &str) -> Served {
+    find(site, server, path).0
+}
+
+/// Who gets a path within a server or location, and whether that is settled: a mere prefix still gives way to the
+/// regular expressions of the blocks around it.
+fn find(site: &Site<'_>, within: usize, path: &str) -> (Served, bool) {
     let locations =
         || site.children(within).filter_map(|(at, block)| Some((at, block, block.kind.as_ref()?)));
     if let Some((at, ..)) =
         locations().find(|(_, _, kind)| matches!(kind, Kind::Exact(exact) if exact == path))
     {
-        return Served::By(at);
+        return (Served::By(at), true);
     }
     let slashed = format!("{path}/");
-    for (at, block, kind) in locations() {
-        if matches!(kind, Kind::Prefix { path, .. } if *path == slashed) && is_passed_on(block.items) {
-            return Served::Redirect(at);
-        }
-    }
-    let mut longest: Option<(usize, usize, bool)> = None;
-    for (at, _, kind) in locations() {
-        if let Kind::Prefix { path: prefix, last } = kind
-            && path.starts_with(prefix.as_str())
-            && longest.is_none_or(|(_, length, _)| length < prefix.len())
-        {
-            longest = Some((at, prefix.len(), *last));
-        }
-    }
-    if let Some((at, ..)) = longest
-        && let served @ (Served::By(_) | Served::Redirect(_)) = serve(site, at, path)
+    let is_slashed = |kind: &Kind| matches!(kind, Kind::Prefix { path, .. } if *path == slashed);
+    if let Some((at, ..)) = locations().find(|(_, block, kind)| is_slashed(kind) && is_passed_on(block.items))
     {
-        return served;
+        return (Served::Redirect(at), true);
     }
-    let by_regex = || locations().find(|(_, _, kind)| is_match(kind, path)).map(|(at, ..)| at);
-    let found = if longest.is_some_and(|(.., last)| last) { None } else { by_regex() };
-    match found {
-        Some(at) => match serve(site, at, path) {
-            Served::Nobody => Served::By(at),
-            inner => inner,
+    let prefixes = locations().filter_map(|(at, _, kind)| match kind {
+        Kind::Prefix { path: prefix, last } if path.starts_with(prefix.as_str()) => {
+            Some((prefix.len(), at, *last))
+        }
+        _ => None,
+    });
+    let mut served = Served::Nobody;
+    let mut asks_regexes = true;
+    if let Some((_, at, last)) = prefixes.max_by_key(|(length, ..)| *length) {
+        let (inner, settled) = find(site, at, path);
+        if settled {
+            return (inner, true);
+        }
+        served = if inner == Served::Nobody { Served::By(at) } else { inner };
+        asks_regexes = !last;
+    }
+    match locations().find(|(_, _, kind)| asks_regexes && is_match(kind, path)) {
+        Some((at, ..)) => match find(site, at, path).0 {
+            Served::Nobody => (Served::By(at), true),
+            inner => (inner, true),
         },
-        None => longest.map_or(Served::Nobody, |(at, ..)| Served::By(at)),
+        None => (served, false),
     }
 }
 
@@ -124,4 +130,71 @@ fn is_passed_on(items: &[Directive]) -> bool {
     const HANDLERS: &[&str] =
         &["proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "memcached_pass", "grpc_pass"];
     items.iter().any(|item| HANDLERS.contains(&item.name.value.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Served, serve};
+    use crate::check::Wishes;
+    use crate::check::road::label;
+    use crate::check::site::Site;
+    use crate::source::Reader;
+    use crate::tree::Parser;
+
+    struct One(&'static str);
+
+    impl Reader for One {
+        fn read(&self, _: &Path) -> std::io::Result<Vec<u8>> {
+            Ok(self.0.as_bytes().to_vec())
+        }
+
+        fn glob(&self, _: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
+            Ok(Vec::new())
+        }
+    }
+
+    const LOCATIONS: &str = "server {
+        location / { location /inner { } location ~ \\.deep$ { } }
+        location = /exact { }
+        location ^~ /kept/ { }
+        location /slash/ { proxy_pass http://a; }
+        location /files/ { root /x; }
+        location ~ ^/(taken|kept)/ { }
+        location ~* \\.PNG$ { }
+        location /taken/ { }
+        location @named { }
+    }";
+
+    /// Who gets a path; asked of nginx 1.22 as well.
+    #[test]
+    fn a_path_goes_where_nginx_takes_it() {
+        let reader = One(LOCATIONS);
+        let mut parser = Parser::new(&reader, Path::new(""));
+        let tree = parser.file(Path::new("a.conf"));
+        let site = Site::new(&tree, &parser.sources, Wishes::default());
+        let (server, _) = site.named("server").next().unwrap();
+        let served = |path: &str| match serve(&site, server, path) {
+            Served::By(at) => label(&site, at),
+            Served::Redirect(at) => format!("301 to {}", label(&site, at)),
+            Served::Nobody => "nobody".into(),
+        };
+        for (path, expected) in [
+            ("/x", "location /"),
+            ("/exact", "location = /exact"),
+            ("/exact/x", "location /"),
+            ("/kept/x", "location ^~ /kept/"),
+            ("/taken/x", "location ~ ^/(taken|kept)/"),
+            ("/a.png", "location ~* \\.PNG$"),
+            ("/inner/x", "location /inner"),
+            ("/inner/x.png", "location ~* \\.PNG$"),
+            ("/x.deep", "location ~ \\.deep$"),
+            ("/slash", "301 to location /slash/"),
+            ("/slash/", "location /slash/"),
+            ("/files", "location /"),
+        ] {
+            assert_eq!(served(path), expected, "{path}");
+        }
+    }
 }

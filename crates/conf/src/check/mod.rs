@@ -12,6 +12,7 @@ use crate::tree::Parser;
 mod allow;
 mod eval;
 mod fix;
+mod listen;
 mod location;
 mod render;
 mod road;

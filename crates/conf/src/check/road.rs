@@ -134,9 +134,17 @@ impl Road<'_> {
         matches!(self.carries, Carries::Declared | Carries::Meant(_))
     }
 
-    /// The header of this name that is sent: the last one, as two are sent when there are two.
+    /// The headers of this name that are sent: each that has a value, as a line of its own.
+    pub(crate) fn sent(&self, name: &str) -> impl DoubleEndedIterator<Item = &Directive> {
+        let has_value = |item: &Directive| item.args.get(1).is_some_and(|value| !value.value.is_empty());
+        self.headers.1.iter().copied().filter(move |item| is_header(item, name) && has_value(item))
+    }
+
+    /// The last header of this name that is sent; one without a value, if that is all there is.
     pub(crate) fn header(&self, name: &str) -> Option<&Directive> {
-        self.headers.1.iter().rev().find(|item| is_header(item, name)).copied()
+        self.sent(name)
+            .next_back()
+            .or_else(|| self.headers.1.iter().copied().find(|item| is_header(item, name)))
     }
 
     /// Its value as typed.
@@ -264,7 +272,8 @@ fn split(text: &str) -> Vec<String> {
     words.map(str::to_ascii_lowercase).collect()
 }
 
-fn app(site: &Site<'_>, location: usize) -> App {
+/// What speaks at a location, judged by its path.
+pub(crate) fn app(site: &Site<'_>, location: usize) -> App {
     let words = words(site, location);
     let has = |word: &str| words.iter().any(|found| found == word);
     if words.windows(2).any(|pair| pair[0] == "socket" && pair[1] == "io") || has("socketio") {
@@ -280,7 +289,8 @@ fn app(site: &Site<'_>, location: usize) -> App {
     }
 }
 
-fn target<'t>(site: &Site<'_>, text: &'t str) -> Target<'t> {
+/// Takes the argument of a `proxy_pass` apart.
+pub(crate) fn target<'t>(site: &Site<'_>, text: &'t str) -> Target<'t> {
     let (scheme, rest) = text.split_once("://").map_or((None, text), |(scheme, rest)| (Some(scheme), rest));
     if let Some(path) = rest.strip_prefix("unix:") {
         let (socket, uri) = path.split_once(':').map_or((path, None), |(socket, uri)| (socket, Some(uri)));

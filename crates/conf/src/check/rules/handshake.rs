@@ -15,6 +15,7 @@ pub(super) const RULES: &[&Rule] = &[
     &HTTP_VERSION_10,
     &HTTP_VERSION_2,
     &HANDSHAKE_HEADER_DROPPED,
+    &UPGRADE_TWICE,
     &UPGRADE_LITERAL,
     &CONNECTION_UPGRADE_ALWAYS,
 ];
@@ -66,7 +67,8 @@ static HTTP_VERSION_2: Rule = Rule {
     id: "http-version-2",
     severity: Error,
     summary: "Handshakes go to the backend in HTTP/2, where nginx has no `Upgrade`",
-    why: "`Upgrade` does not exist in HTTP/2; WebSockets need the extended CONNECT of RFC 8441 there, which nginx does not speak.",
+    why: "`Upgrade` does not exist in HTTP/2; WebSockets need the extended CONNECT of RFC 8441 there, which nginx does not speak. A handshake \
+gets 502. nginx before 1.29.4 does not know the value and does not start.",
     ignore: "The location serves no WebSockets.",
     find: http_version_2,
 };
@@ -79,6 +81,17 @@ static HANDSHAKE_HEADER_DROPPED: Rule = Rule {
 `Upgrade`, `Connection` and `Sec-WebSocket-Accept` from the backend. Without one of them the handshake fails.",
     ignore: "Never, if WebSockets are wanted there.",
     find: handshake_header_dropped,
+};
+
+static UPGRADE_TWICE: Rule = Rule {
+    id: "upgrade-twice",
+    severity: Error,
+    summary: "`Upgrade` is sent twice",
+    why: "Each `proxy_set_header` with a value is a line of its own in the request, also when another has the same name. Two lines with \
+`Upgrade: websocket` mean `websocket, websocket`: Node's ws answers 400 `Invalid Upgrade header`, Python's websockets 426. It comes about \
+when a block is copied, or said beside an `include` that says it already.",
+    ignore: "Never.",
+    find: upgrade_twice,
 };
 
 static UPGRADE_LITERAL: Rule = Rule {
@@ -172,9 +185,10 @@ fn version(site: &Site<'_>, road: &Road<'_>) -> Option<Edit> {
 }
 
 fn connection_is_good(site: &Site<'_>, road: &Road<'_>) -> bool {
-    let Some(typed) = road.header_value("Connection") else { return false };
-    let sent = eval::value(site, road.block, typed, Request::Handshake);
-    sent.is_none_or(|sent| says_upgrade(&sent))
+    road.sent("Connection").filter_map(|header| header.args.get(1)).any(|typed| {
+        let sent = eval::value(site, road.block, &typed.value, Request::Handshake);
+        sent.is_none_or(|sent| says_upgrade(&sent))
+    })
 }
 
 fn says_upgrade(connection: &str) -> bool {
@@ -357,6 +371,21 @@ fn is_literal(site: &Site<'_>, road: &Road<'_>) -> bool {
     let typed = road.header_value("Upgrade").unwrap_or_default();
     let sent = eval::value(site, road.block, typed, Request::Ordinary);
     sent.is_some_and(|sent| sent.eq_ignore_ascii_case("websocket"))
+}
+
+fn upgrade_twice(site: &Site<'_>) -> Vec<Found> {
+    let mut found = Vec::new();
+    for road in site.roads.iter().filter(|road| road.carries == Carries::Declared) {
+        let mut sent = road.sent("Upgrade");
+        let Some(first) = sent.next() else { continue };
+        let (path, line, _) = site.sources.locate(first.span);
+        for again in sent {
+            let label = format!("said in line {line} of {} already", path.display());
+            let message = "\"Upgrade\" is sent twice, and servers refuse such a handshake";
+            found.push(Found::new(again.span, label, message).fix([fix::remove(site, again)]));
+        }
+    }
+    found
 }
 
 fn upgrade_literal(site: &Site<'_>) -> Vec<Found> {

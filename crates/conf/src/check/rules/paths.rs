@@ -60,7 +60,8 @@ static SLASH_REDIRECT: Rule = Rule {
     severity: Note,
     summary: "The path without its last slash is answered with a redirect",
     why: "For `location /ws/` with `proxy_pass` nginx answers a request for `/ws` with 301 to `/ws/`. Browsers do not follow redirects of \
-a handshake: `new WebSocket(\"wss://host/ws\")` fails with \"Unexpected response code: 301\".",
+a handshake: `new WebSocket(\"wss://host/ws\")` fails with \"Unexpected response code: 301\". (The address in it \
+also has the port nginx listens on, and `http://` where somebody else ends TLS in front.)",
     ignore: "Clients ask for the path with its slash, or for something below it.",
     find: slash_redirect,
 };
