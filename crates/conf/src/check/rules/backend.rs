@@ -1,7 +1,5 @@
 //! Pure: how the backend is reached, and by what name it is asked.
 
-use std::net::IpAddr;
-
 use crate::diagnostic::Severity::{Error, Note, Warning};
 use crate::source::Span;
 
@@ -197,7 +195,7 @@ fn name_to_resolve(site: &Site<'_>, url: &str) -> Option<String> {
 }
 
 fn is_address(host: &str) -> bool {
-    host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
+    host.starts_with('[') || host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
 /// Whether a host is named by a domain, and so by the name that its server knows itself by.

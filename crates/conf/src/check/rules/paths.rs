@@ -19,7 +19,7 @@ static LOCATION_SHADOWED: Rule = Rule {
     summary: "A location for WebSockets never gets a request, because something else takes it first",
     why: "nginx finds the longest prefix, then asks the regular expressions in their order, and the first that matches wins over the prefix. \
 Only `=` and `^~` keep them out. A handshake for `/ws/` therefore goes to `location ~ ^/(api|ws)/`, wherever that stands. A `return` in the \
-server itself answers before any location is looked for.",
+server or in the location answers before anything is passed on.",
     ignore: "The other location is meant to have it.",
     find: location_shadowed,
 };
