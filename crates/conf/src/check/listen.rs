@@ -19,6 +19,28 @@ impl Listen<'_> {
         self.said.is_some_and(|said| said.args.iter().skip(1).any(|word| word.value == parameter))
     }
 
+    /// The value of a parameter such as `so_keepalive=on`.
+    pub(crate) fn option(&self, name: &str) -> Option<&str> {
+        let words = self.said.map_or(&[][..], |said| &said.args[..]);
+        words.iter().find_map(|word| word.value.strip_prefix(name)?.strip_prefix('='))
+    }
+
+    /// Whether it has options of the socket, which only one `listen` of an address may have.
+    pub(crate) fn has_options(&self) -> bool {
+        const OPTIONS: &[&str] = &[
+            "so_keepalive",
+            "backlog",
+            "rcvbuf",
+            "sndbuf",
+            "fastopen",
+            "setfib",
+            "accept_filter",
+            "ipv6only",
+        ];
+        const WORDS: &[&str] = &["deferred", "bind", "reuseport"];
+        WORDS.iter().any(|word| self.has(word)) || OPTIONS.iter().any(|name| self.option(name).is_some())
+    }
+
     /// Its port, unless it is a Unix socket.
     pub(crate) fn port(&self) -> Option<String> {
         if self.address.starts_with("unix:") {

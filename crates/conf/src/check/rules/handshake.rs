@@ -16,6 +16,7 @@ pub(super) const RULES: &[&Rule] = &[
     &HTTP_VERSION_2,
     &HANDSHAKE_HEADER_DROPPED,
     &UPGRADE_TWICE,
+    &HOST_TWICE,
     &UPGRADE_LITERAL,
     &CONNECTION_UPGRADE_ALWAYS,
 ];
@@ -92,6 +93,17 @@ static UPGRADE_TWICE: Rule = Rule {
 when a block is copied, or said beside an `include` that says it already.",
     ignore: "Never.",
     find: upgrade_twice,
+};
+
+static HOST_TWICE: Rule = Rule {
+    id: "host-twice",
+    severity: Warning,
+    summary: "`Host` is sent twice",
+    why: "Each `proxy_set_header` with a value is a line of its own in the request, also when another has the same name. A server must answer \
+400 to a request with two lines of `Host` (RFC 9112, section 3.2): Go and Tornado do, Node's ws and Python's websockets do not. It comes \
+about beside an `include` that says it already, such as Debian's `proxy_params`.",
+    ignore: "The backend takes it.",
+    find: host_twice,
 };
 
 static UPGRADE_LITERAL: Rule = Rule {
@@ -374,14 +386,21 @@ fn is_literal(site: &Site<'_>, road: &Road<'_>) -> bool {
 }
 
 fn upgrade_twice(site: &Site<'_>) -> Vec<Found> {
+    twice(site, "Upgrade", "\"Upgrade\" is sent twice, and servers refuse such a handshake")
+}
+
+fn host_twice(site: &Site<'_>) -> Vec<Found> {
+    twice(site, "Host", "\"Host\" is sent twice, to which a server must answer 400")
+}
+
+fn twice(site: &Site<'_>, name: &str, message: &str) -> Vec<Found> {
     let mut found = Vec::new();
     for road in site.roads.iter().filter(|road| road.carries == Carries::Declared) {
-        let mut sent = road.sent("Upgrade");
+        let mut sent = road.sent(name);
         let Some(first) = sent.next() else { continue };
         let (path, line, _) = site.sources.locate(first.span);
         for again in sent {
             let label = format!("said in line {line} of {} already", path.display());
-            let message = "\"Upgrade\" is sent twice, and servers refuse such a handshake";
             found.push(Found::new(again.span, label, message).fix([fix::remove(site, again)]));
         }
     }

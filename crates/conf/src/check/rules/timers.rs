@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use crate::diagnostic::Severity::{Note, Warning};
+use crate::source::Span;
 use crate::value;
 
 use super::super::fix;
+use super::super::listen::{Listen, listens};
 use super::super::road::{App, Road, is_plain, label, place};
 use super::super::site::Site;
-use super::super::{Found, Rule};
+use super::super::{Edit, Found, Rule};
 
 pub(super) const RULES: &[&Rule] = &[
     &READ_TIMEOUT_SHORT,
@@ -134,22 +136,50 @@ fn dead_peers_stay(site: &Site<'_>) -> Vec<Found> {
     for road in worth_a_word(site) {
         let Some(directive) = site.nearest(road.block, "proxy_read_timeout") else { continue };
         let Some(server) = site.enclosing(road.block, "server") else { continue };
-        let kept = |word: &crate::token::Word| {
-            word.value.starts_with("so_keepalive=") && word.value != "so_keepalive=off"
-        };
-        let by_client = site.blocks[server].all("listen").flat_map(|listen| &listen.args).any(kept);
         let by_backend = site.value(road.block, "proxy_socket_keepalive") == Some("on");
-        if read_timeout(site, road) < LONG || by_client || by_backend || pings_every(road.app).is_some() {
+        let listens = listens(site, server);
+        let by_clients = listens.iter().all(|listen| is_kept(site, &listen.address));
+        if read_timeout(site, road) < LONG || (by_clients && by_backend) || pings_every(road.app).is_some() {
             continue;
         }
-        let line = vec!["proxy_socket_keepalive on;".to_owned()];
+        let mut edits: Vec<Edit> = listens.iter().filter_map(|listen| keep(site, &listen.address)).collect();
+        if !by_backend {
+            let line = vec!["proxy_socket_keepalive on;".to_owned()];
+            edits.push(fix::below(site, directive, &line));
+        }
         let message =
             "a client or backend that vanishes keeps its WebSocket open until proxy_read_timeout runs out";
-        let fixed = fix::below(site, directive, &line);
-        let help = "\"so_keepalive=on\" behind \"listen\" does the same towards clients";
-        found.push(Found::new(directive.span, label(site, road.block), message).help(help).fix([fixed]));
+        found.push(Found::new(directive.span, label(site, road.block), message).fix(edits));
     }
     found
+}
+
+/// The `listen`s of an address: options of its socket hold for all servers at it, and are said once.
+fn at<'t>(site: &Site<'t>, address: &str) -> Vec<Listen<'t>> {
+    let all = site.named("server").flat_map(|(server, _)| listens(site, server));
+    all.filter(|listen| listen.address == address && !listen.has("quic")).collect()
+}
+
+fn is_kept(site: &Site<'_>, address: &str) -> bool {
+    let listens = at(site, address);
+    let options = |listen: &Listen<'_>| listen.option("so_keepalive").is_some_and(|value| value != "off");
+    // A socket of the same machine needs none, and one for HTTP/3 has none.
+    address.starts_with("unix:") || listens.is_empty() || listens.iter().any(options)
+}
+
+/// `so_keepalive=on` for an address, unless nobody can say where.
+fn keep(site: &Site<'_>, address: &str) -> Option<Edit> {
+    if is_kept(site, address) {
+        return None;
+    }
+    let listens = at(site, address);
+    let owner = listens.iter().find(|listen| listen.has_options()).or(listens.first())?;
+    let said = owner.said?;
+    if let Some(word) = said.args.iter().find(|word| word.value.starts_with("so_keepalive=")) {
+        return Some(fix::replace(word.span, "so_keepalive=on"));
+    }
+    let end = said.args.last()?.span;
+    Some(fix::replace(Span { start: end.end, ..end }, " so_keepalive=on"))
 }
 
 fn shutdown_timeout_unset(site: &Site<'_>) -> Vec<Found> {
