@@ -36,6 +36,8 @@ pub struct File {
     pub path: PathBuf,
     /// Its text.
     pub text: String,
+    /// Where each line begins.
+    lines: Vec<usize>,
 }
 
 /// Every text that was read, in the order of reading.
@@ -54,9 +56,9 @@ impl Sources {
     pub fn locate(&self, span: Span) -> (&Path, usize, usize) {
         let Some(file) = self.files.get(span.file as usize) else { return (Path::new(""), 1, 1) };
         let before = file.text.get(..span.start as usize).unwrap_or(&file.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = before.bytes().filter(|&byte| byte == b'\n').count() + 1;
-        (&file.path, line, before[line_start..].chars().count() + 1)
+        let line = file.lines.partition_point(|&start| start <= before.len());
+        let start = file.lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        (&file.path, line.max(1), before[start..].chars().count() + 1)
     }
 
     /// The text that a span covers.
@@ -72,7 +74,9 @@ impl Sources {
             Ok(text) => text,
             Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
         };
-        self.files.push(File { path, text });
+        let newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let lines = std::iter::once(0).chain(newlines.map(|(at, _)| at + 1)).collect();
+        self.files.push(File { path, text, lines });
         (self.files.len() - 1) as u32
     }
 }

@@ -1,5 +1,7 @@
 //! Pure: what a value comes to for a handshake and for an ordinary request, as far as the file says.
 
+use std::collections::HashSet;
+
 use crate::pattern::Pattern;
 
 use super::site::Site;
@@ -46,18 +48,22 @@ pub(crate) fn variables(text: &str) -> Vec<&str> {
 
 /// Whether any directive of the file makes a variable of this name.
 pub(crate) fn is_made(site: &Site<'_>, name: &str) -> bool {
-    let is_it = |word: &crate::token::Word| word.value.strip_prefix('$') == Some(name);
-    let by_directive = |(maker, at): &(&str, usize)| {
-        site.blocks.iter().any(|block| block.all(maker).any(|item| item.args.get(*at).is_some_and(is_it)))
-    };
-    let group = format!("?<{name}>");
-    let group_p = format!("?P<{name}>");
-    let by_capture = || {
-        site.blocks.iter().flat_map(|block| block.items).any(|item| {
-            item.args.iter().any(|word| word.value.contains(&group) || word.value.contains(&group_p))
-        })
-    };
-    MAKERS.iter().any(by_directive) || by_capture()
+    site.made.contains(name)
+}
+
+/// The names of all variables that directives of the file make, captures included.
+pub(crate) fn made(site: &Site<'_>) -> HashSet<String> {
+    let mut made = HashSet::new();
+    for item in site.blocks.iter().flat_map(|block| block.items) {
+        let makers = MAKERS.iter().filter(|(maker, _)| *maker == item.name.value);
+        let words = makers.filter_map(|(_, at)| item.args.get(*at)?.value.strip_prefix('$'));
+        made.extend(words.map(str::to_owned));
+        for word in &item.args {
+            let captures = word.value.split("?<").chain(word.value.split("?P<")).skip(1);
+            made.extend(captures.filter_map(|rest| Some(rest.split_once('>')?.0.to_owned())));
+        }
+    }
+    made
 }
 
 fn expand(site: &Site<'_>, block: usize, text: &str, request: Request, depth: usize) -> Option<String> {

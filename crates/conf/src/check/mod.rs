@@ -3,6 +3,7 @@
 //! Pure: texts come through a [`Reader`]. A rule is an entry of a table with its page; what it finds says why, and how
 //! the lines should read. Directives that Longwire does not have are read as well: only their words matter.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Diagnostic, Severity};
@@ -167,23 +168,24 @@ fn folder(file: &Path) -> PathBuf {
 /// Makes one finding of those with the same message; places where it is allowed are left out.
 fn merge(rule: &'static Rule, found: Vec<Found>, sources: &Sources) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
+    let mut known: HashMap<(Severity, String), usize> = HashMap::new();
+    // A file that is included twice is a place once.
+    let mut seen: HashSet<(usize, &Path, u32)> = HashSet::new();
     for found in found {
         let Found { severity, message, help, span, label, fix } = found;
+        let Some(file) = sources.files().get(span.file as usize) else { continue };
         if allow::allows(sources, span, rule.id) {
             continue;
         }
         let (severity, place) = (severity.unwrap_or(rule.severity), Place { span, label });
-        let same =
-            findings.iter_mut().find(|finding| finding.message == message && finding.severity == severity);
-        let Some(finding) = same else {
-            findings.push(Finding { rule, severity, message, help, places: vec![place], fix });
-            continue;
-        };
-        // A file that is included twice is a place once.
-        if !finding.places.iter().any(|known| is_same(sources, known.span, span)) {
-            finding.places.push(place);
+        let at = *known.entry((severity, message.clone())).or_insert(findings.len());
+        if at == findings.len() {
+            findings.push(Finding { rule, severity, message, help, places: Vec::new(), fix: Vec::new() });
         }
-        finding.fix.extend(fix);
+        if seen.insert((at, &file.path, span.start)) {
+            findings[at].places.push(place);
+        }
+        findings[at].fix.extend(fix);
     }
     findings.iter_mut().for_each(|finding| finding.fix = tidy(std::mem::take(&mut finding.fix), sources));
     findings
@@ -192,8 +194,11 @@ fn merge(rule: &'static Rule, found: Vec<Found>, sources: &Sources) -> Vec<Findi
 /// Each edit once, and what is written at one place as one edit.
 fn tidy(edits: Vec<Edit>, sources: &Sources) -> Vec<Edit> {
     let mut tidied: Vec<Edit> = Vec::new();
+    let mut known: HashMap<(&Path, u32, u32), usize> = HashMap::new();
     for edit in edits {
-        match tidied.iter_mut().find(|old| is_same(sources, old.span, edit.span)) {
+        let Some(file) = sources.files().get(edit.span.file as usize) else { continue };
+        let at = *known.entry((&file.path, edit.span.start, edit.span.end)).or_insert(tidied.len());
+        match tidied.get_mut(at) {
             Some(old) if old.text.contains(&edit.text) => {}
             Some(old) => old.text.push_str(&edit.text),
             None => tidied.push(edit),
@@ -201,9 +206,4 @@ fn tidy(edits: Vec<Edit>, sources: &Sources) -> Vec<Edit> {
     }
     tidied.sort_by_key(|edit| (edit.span.file, edit.span.start));
     tidied
-}
-
-fn is_same(sources: &Sources, a: Span, b: Span) -> bool {
-    let path = |span: Span| sources.files().get(span.file as usize).map(|file| &file.path);
-    (path(a), a.start, a.end) == (path(b), b.start, b.end)
 }

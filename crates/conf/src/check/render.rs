@@ -8,6 +8,8 @@ use crate::source::{File, Sources};
 
 /// Places that are shown; of more, only their number is said.
 const MAX_PLACES: usize = 6;
+/// Corrections that are shown.
+const MAX_EDITS: usize = 2 * MAX_PLACES;
 
 impl Finding {
     /// As text for a terminal or a log. Ends with an empty line.
@@ -67,17 +69,22 @@ impl Finding {
             return None;
         }
         let mut group = Group::with_title(Level::HELP.secondary_title("so that it reads"));
-        let mut files: Vec<u32> = self.fix.iter().map(|edit| edit.span.file).collect();
+        let shown = &self.fix[..self.fix.len().min(MAX_EDITS)];
+        let mut files: Vec<u32> = shown.iter().map(|edit| edit.span.file).collect();
         files.sort_unstable();
         files.dedup();
         for number in files {
             let Some(file) = sources.files().get(number as usize) else { continue };
-            let edits = self.fix.iter().filter(|edit| edit.span.file == number);
+            let edits = shown.iter().filter(|edit| edit.span.file == number);
             let patches = edits
                 .map(|edit| Patch::new(edit.span.start as usize..edit.span.end as usize, edit.text.as_str()));
             group = group.element(
                 Snippet::source(file.text.as_str()).path(file.path.to_string_lossy()).patches(patches),
             );
+        }
+        if self.fix.len() > shown.len() {
+            let more = format!("and so in {} more places", self.fix.len() - shown.len());
+            group = group.element(Level::NOTE.message(more));
         }
         Some(group)
     }

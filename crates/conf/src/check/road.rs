@@ -1,5 +1,7 @@
 //! Pure: the places that hand requests to a backend, and which of them are meant for WebSockets.
 
+use std::collections::HashSet;
+
 use crate::source::Span;
 use crate::tree::Directive;
 
@@ -174,7 +176,7 @@ pub(crate) fn roads<'t>(site: &Site<'t>) -> Vec<Road<'t>> {
     }
     // The name of a group says something only where no other place passes Upgrade on to it.
     let declared = roads.iter().filter(|road| road.carries == Carries::Declared);
-    let served: Vec<_> = declared.map(|road| (road.target.host, road.target.port)).collect();
+    let served: HashSet<_> = declared.map(|road| (road.target.host, road.target.port)).collect();
     for road in roads.iter_mut().filter(|road| road.carries == Carries::No) {
         let is_served = served.contains(&(road.target.host, road.target.port));
         if !is_served
@@ -303,9 +305,7 @@ pub(crate) fn target<'t>(site: &Site<'_>, text: &'t str) -> Target<'t> {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
         _ => (authority, None),
     };
-    let is_it =
-        |head: &Directive| head.args.first().is_some_and(|name| name.value.eq_ignore_ascii_case(host));
-    let found = site.named("upstream").find(|(_, block)| block.head.is_some_and(is_it)).map(|(at, _)| at);
+    let found = site.groups.get(&host.to_ascii_lowercase()).copied();
     let group = found.filter(|_| port.is_none());
     Target { scheme, host, port, uri, group }
 }

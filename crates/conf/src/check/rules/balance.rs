@@ -1,5 +1,7 @@
 //! Pure: several servers behind one name.
 
+use std::collections::HashSet;
+
 use crate::diagnostic::Severity::{Error, Note, Warning};
 use crate::source::Span;
 use crate::tree::Directive;
@@ -116,10 +118,9 @@ fn socketio_no_stickiness(site: &Site<'_>) -> Vec<Found> {
 }
 
 fn no_stickiness(site: &Site<'_>) -> Vec<Found> {
-    let other = |group: &Block<'_>| {
-        scattered(site).any(|(road, same)| road.app == App::SocketIo && std::ptr::eq(same.items, group.items))
-    };
-    let roads = scattered(site).filter(|(_, group)| !other(group));
+    let socketio = scattered(site).filter(|(road, _)| road.app == App::SocketIo);
+    let told: HashSet<Option<usize>> = socketio.map(|(road, _)| road.target.group).collect();
+    let roads = scattered(site).filter(|(road, _)| !told.contains(&road.target.group));
     let found = roads.map(|(road, group)| {
         let (name, span) = name(group);
         let (asks, severity) = match road.app {

@@ -5,7 +5,7 @@ use crate::diagnostic::Severity::{Error, Note, Warning};
 use super::super::eval;
 use super::super::fix;
 use super::super::location::{Kind, Served, serve};
-use super::super::road::{App, Carries, Road, is_only_for_websockets, label, place};
+use super::super::road::{App, Road, is_only_for_websockets, label, place};
 use super::super::site::Site;
 use super::super::{Found, Rule};
 use super::timers::worth_a_word;
@@ -104,8 +104,7 @@ fn location_shadowed(site: &Site<'_>) -> Vec<Found> {
 fn taker(site: &Site<'_>, server: usize, road: &Road<'_>, path: &str) -> Option<usize> {
     let Served::By(other) = serve(site, server, path) else { return None };
     let is_own = site.around(other).any(|(at, _)| at == road.location);
-    let within = |inner: usize| site.around(inner).any(|(at, _)| at == other);
-    let carries = site.roads.iter().any(|road| within(road.block) && road.carries == Carries::Declared);
+    let carries = site.declaring.contains(&other);
     let block = &site.blocks[other];
     // What sends elsewhere says so in its own words.
     let is_exact_detour = matches!(block.kind, Some(Kind::Exact(_))) && block.own("proxy_pass").is_none();

@@ -1,9 +1,10 @@
 //! Pure: which server a handshake gets to, and in which HTTP.
 
+use std::collections::HashMap;
+
 use crate::diagnostic::Severity::{Error, Warning};
 
 use super::super::listen::{Listen, listens, names};
-use super::super::road::Road;
 use super::super::site::Site;
 use super::super::{Found, Rule};
 
@@ -30,35 +31,25 @@ takes nothing but HTTP/2 before nginx 1.25.1, and one with `quic` nothing but HT
     find: http2_only,
 };
 
-/// The roads of a server that carry WebSockets.
-fn has_websockets(site: &Site<'_>, server: usize) -> bool {
-    let mut roads = site.roads.iter().filter(|road| road.is_websocket());
-    roads.any(|road: &Road<'_>| site.enclosing(road.block, "server") == Some(server))
-}
-
 fn server_shadowed(site: &Site<'_>) -> Vec<Found> {
     let mut found = Vec::new();
-    let servers: Vec<usize> = site.named("server").map(|(at, _)| at).collect();
-    for (number, &server) in servers.iter().enumerate() {
-        if !has_websockets(site, server) {
+    let mut first: HashMap<(String, String), usize> = HashMap::new();
+    for (server, block) in site.named("server") {
+        let (asked, names) = (listens(site, server), names(site, server));
+        let pairs =
+            asked.iter().flat_map(|listen| names.iter().map(|name| (listen.address.clone(), name.clone())));
+        let takers: Vec<usize> = pairs.map(|pair| *first.entry(pair).or_insert(server)).collect();
+        let Some(&taker) = takers.first().filter(|_| takers.iter().all(|taker| *taker != server)) else {
+            continue;
+        };
+        if !site.carrying.contains(&server) {
             continue;
         }
-        let taken_by = |address: &str, name: &str| {
-            servers[..number].iter().copied().find(|&other| {
-                listens(site, other).iter().any(|listen| listen.address == address)
-                    && names(site, other).iter().any(|known| known == name)
-            })
-        };
-        let names = names(site, server);
-        let asked = listens(site, server);
-        let pairs = asked.iter().flat_map(|listen| names.iter().map(move |name| (&listen.address, name)));
-        let takers: Option<Vec<usize>> = pairs.map(|(address, name)| taken_by(address, name)).collect();
-        let Some(first) = takers.and_then(|takers| takers.first().copied()) else { continue };
-        let (_, line, _) = site.sources.locate(site.blocks[first].span());
+        let (_, line, _) = site.sources.locate(site.blocks[taker].span());
         let message =
             format!("this server never gets a request: the one of line {line} has its address and its names");
-        let severity = if has_websockets(site, first) { Warning } else { Error };
-        found.push(Found::new(site.blocks[server].span(), "", message).severity(severity));
+        let severity = if site.carrying.contains(&taker) { Warning } else { Error };
+        found.push(Found::new(block.span(), "", message).severity(severity));
     }
     found
 }
@@ -66,16 +57,16 @@ fn server_shadowed(site: &Site<'_>) -> Vec<Found> {
 fn http2_only(site: &Site<'_>) -> Vec<Found> {
     let mut found = Vec::new();
     // What is said of an address anywhere holds for all servers at it.
-    let all: Vec<Listen<'_>> = site.named("server").flat_map(|(at, _)| listens(site, at)).collect();
     let anywhere = |address: &str, parameter: &str| {
-        all.iter().any(|listen| listen.address == address && !listen.has("quic") && listen.has(parameter))
+        let mut all = site.listens.get(address).into_iter().flatten();
+        all.any(|listen| !listen.has("quic") && listen.has(parameter))
     };
-    for (server, block) in site.named("server").filter(|(at, _)| has_websockets(site, *at)) {
+    for (server, block) in site.named("server") {
         let asked = listens(site, server);
         let is_shut = |listen: &Listen<'_>| {
             listen.has("quic") || (anywhere(&listen.address, "http2") && !anywhere(&listen.address, "ssl"))
         };
-        if !asked.iter().all(is_shut) {
+        if !asked.iter().all(is_shut) || !site.carrying.contains(&server) {
             continue;
         }
         let message = if asked.iter().all(|listen| listen.has("quic")) {

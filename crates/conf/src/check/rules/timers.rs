@@ -155,14 +155,13 @@ fn dead_peers_stay(site: &Site<'_>) -> Vec<Found> {
 }
 
 /// The `listen`s of an address: options of its socket hold for all servers at it, and are said once.
-fn at<'t>(site: &Site<'t>, address: &str) -> Vec<Listen<'t>> {
-    let all = site.named("server").flat_map(|(server, _)| listens(site, server));
-    all.filter(|listen| listen.address == address && !listen.has("quic")).collect()
+fn at<'s, 't>(site: &'s Site<'t>, address: &str) -> Vec<&'s Listen<'t>> {
+    site.listens.get(address).into_iter().flatten().filter(|listen| !listen.has("quic")).collect()
 }
 
 fn is_kept(site: &Site<'_>, address: &str) -> bool {
     let listens = at(site, address);
-    let options = |listen: &Listen<'_>| listen.option("so_keepalive").is_some_and(|value| value != "off");
+    let options = |listen: &&Listen<'_>| listen.option("so_keepalive").is_some_and(|value| value != "off");
     // A socket of the same machine needs none, and one for HTTP/3 has none.
     address.starts_with("unix:") || listens.is_empty() || listens.iter().any(options)
 }

@@ -204,8 +204,8 @@ fn lets_in_by(site: &Site<'_>, road: &Road<'_>) -> Option<&'static str> {
 
 /// The `if`s that a request of a road comes by.
 fn ifs<'s, 't>(site: &'s Site<'t>, road: &'s Road<'t>) -> impl Iterator<Item = &'t Directive> {
-    let levels = site.around(road.block).map(|(at, _)| at);
-    let blocks = levels.flat_map(|at| site.children(at).chain([(at, &site.blocks[at])]));
+    let levels = site.around(road.block).take_while(|(_, level)| !matches!(level.name(), "" | "http"));
+    let blocks = levels.flat_map(|(at, level)| site.children(at).chain([(at, level)]));
     blocks.filter(|(_, block)| block.name() == "if").filter_map(|(_, block)| block.head)
 }
 
