@@ -22,6 +22,8 @@ longwire -c FILE                      serve by an nginx configuration, in the fo
 longwire --to [HOST:]PORT             a proxy without a file, on 127.0.0.1:8080 (--listen ADDR)
 longwire doctor URL                   where the way to a WebSocket breaks, and what to write where (doctor -h)
 longwire check FILE                   what in a configuration of nginx will break or weaken WebSockets (check -h says more)
+longwire ls, longwire close, longwire top
+                                      the open tunnels of a running process with \"admin\"; ending them; watching (ls -h)
 
   -c FILE        configuration file
   -t             test the configuration and exit

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 use support::frames::CLOSE;
 use support::instance::{Instance, group, tunnel};
+use support::lineage::Lineage;
 use support::{Backend, Conn, Folder, Longwire, admin, until};
 
 const TOKEN: &str = "a-token-for-the-tests-0123456789";
@@ -213,4 +214,36 @@ fn the_configuration_is_shown_without_its_secrets() {
     assert!(shown.contains("proxy_set_header Authorization ***;") && !shown.contains("c2VjcmV0"), "{shown}");
     longwire.reload(&format!("admin {} token=DIR/token;\n# another one\n{}", admin::LISTEN, server("bmV1")));
     assert!(text().contains("# another one"), "{}", text());
+}
+
+/// The next process of the program listens on the same sockets, and has the tunnels with what was planned for them.
+#[test]
+fn an_upgrade_changes_nothing() {
+    let backend = Backend::new();
+    let folder = Folder::new();
+    folder.write("token", TOKEN);
+    let configuration = format!(
+        "pid DIR/longwire.pid;\nevents {{}}\nhttp {{\nadmin {} token=DIR/token;\nadmin unix:DIR/admin.sock;\n{}}}\n",
+        admin::LISTEN,
+        support::site(backend.addr(), "")
+    );
+    let line = Lineage::start(folder, &configuration, &[]);
+    let addr = admin::of(&line.longwire);
+    let (mut client, mut server) = longwire_tunnel(&line.longwire, &backend);
+    let before = admin::get(addr, "/api/tunnels").1["tunnels"][0].clone();
+    let body = json!({"all": true, "code": 4005, "reason": "later, by the next one", "rate": 0.0005});
+    assert_eq!(post(addr, "/api/tunnels/close", &body).1["count"], 1);
+    let upgraded = line.upgrade();
+    line.wait_gone(upgraded.before, support::WAIT);
+    assert_eq!(admin::get(addr, "/api").1["pid"], upgraded.now);
+    let (_, row) = admin::get(addr, &format!("/api/tunnels/{}", before["id"]));
+    assert!(row["client"] == before["client"] && row["closes_at"].is_f64(), "{row}");
+    assert!(row["age"].as_f64() > before["age"].as_f64(), "{row}");
+    std::os::unix::net::UnixStream::connect(line.folder().path().join("admin.sock")).unwrap();
+    client.send_text("still here");
+    assert_eq!(server.read_frame().text(), "still here");
+    // Told anew, it goes at once; what was said before does not come after it.
+    let (status, row) = post(addr, &format!("/api/tunnels/{}/close", before["id"]), &json!({"code": 1001}));
+    assert_eq!((status, &row["state"]), (200, &json!("closing")), "{row}");
+    client.expect_close(1001);
 }
