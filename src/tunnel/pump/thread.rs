@@ -104,8 +104,10 @@ impl<K: Kernel> Thread<K> {
                 Message::Park(park) => self.park(park, kernel),
             }
         }
-        self.run_errand();
-        self.run_count();
+        if self.is_asked() {
+            self.run_errand();
+            self.run_count();
+        }
         self.wake_due();
         let mut turning = std::mem::take(&mut self.turning);
         std::mem::swap(&mut self.run, &mut turning);
@@ -116,12 +118,18 @@ impl<K: Kernel> Thread<K> {
 
     /// How long to wait for events.
     fn patience(&mut self) -> Option<Duration> {
-        if !self.run.is_empty() || !self.errands.is_empty() || !self.counts.is_empty() {
+        if !self.run.is_empty() || self.is_asked() {
             return Some(Duration::ZERO);
         }
         let next = self.wheel.next_us()?;
         // The time of the last events will do: ticks are coarse.
         Some(Duration::from_micros(next.saturating_sub(self.now_us)))
+    }
+
+    /// Somebody wants to know or to change something.
+    #[inline]
+    fn is_asked(&self) -> bool {
+        !self.errands.is_empty() || !self.counts.is_empty()
     }
 
     pub(super) fn queue(&mut self, slot: usize) {
