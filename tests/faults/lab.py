@@ -300,6 +300,24 @@ class Program(programs.Program):
                 env={**os.environ, **(env or {})}, preexec_fn=_end_with_parent,
             )  # fmt: skip
 
+    async def ready(self, ports):
+        """Waits until all ports take connections. Asking the kernel for its table would be slow where many are open."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + programs.START
+        for port in ports:
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                    writer.close()
+                    break
+                except OSError:
+                    if self.process.poll() is not None or loop.time() > until:
+                        self.stop()
+                        raise RuntimeError(f"{self.name} does not listen on {port}:\n{self.log[-3000:]}") from None
+                    # sleep is the promise: a server without a word of readiness can only be asked again.
+                    await asyncio.sleep(0.02)
+        return self
+
     def signal(self, number):
         self.process.send_signal(number)
 
