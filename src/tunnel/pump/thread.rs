@@ -161,6 +161,8 @@ impl<K: Kernel> Thread<K> {
         for (side, socket) in taken.drive.streams() {
             // Fails only for want of kernel memory; the tunnel's own timers then end it.
             let _ = kernel.register(socket.as_raw_fd(), slot * 2 + side.index());
+            // What it is ready for since it was looked at last has been told to nobody: no timer may judge it by that.
+            socket.note(Edge { readable: true, writable: true, ended: false });
         }
         let late = |drain: &Arc<Drain>| drain.late(taken.keeper.place(), taken.keeper.id(), self.now_us);
         // One that comes back may have its time already.

@@ -320,6 +320,14 @@ fn a_pump_survives_any_world() {
     assert!(failed.is_empty(), "{} worlds of {count} failed: {failed:?}", failed.len());
 }
 
+/// Tunnels that came back from parking were judged by timers before anybody had looked what their sockets had become.
+#[test]
+fn worlds_that_once_failed_survive() {
+    for seed in [5_000_034, 5_000_356, 5_002_769, 5_003_102, 5_003_527] {
+        play(seed, false);
+    }
+}
+
 /// What a seed says is said again.
 #[test]
 fn a_seed_makes_one_world() {
