@@ -124,6 +124,16 @@ def echo(first, payload, state):
     return frame(state.get("opcode", 1), state["whole"]) if first & 0x80 else b""
 
 
+async def echo_all(reader, writer):
+    """Goes on like a sound server, until it is closed."""
+    state = {}
+    while True:
+        first, payload = await read_frame(reader)
+        writer.write(echo(first, payload, state))
+        if first & 15 == 8:
+            return
+
+
 class Relay:
     """Carries bytes to a port, and can be told to do it badly."""
 

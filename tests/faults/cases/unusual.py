@@ -82,12 +82,7 @@ async def capital_letters(room):
         if not broken.is_websocket(headers):
             return writer.write(broken.response(404, "Not Found"))
         writer.write(broken.switching(headers, Upgrade="WebSocket", Connection="upgrade"))
-        state = {}
-        while True:
-            first, payload = await broken.read_frame(reader)
-            writer.write(broken.echo(first, payload, state))
-            if first & 15 == 8:
-                return
+        await broken.echo_all(reader, writer)
 
     return at(await room.serve(handler))
 
@@ -107,12 +102,7 @@ async def answer_in_pieces(room):
             await writer.drain()
             # sleep is the promise: pieces of their own.
             await asyncio.sleep(0.02)
-        state = {}
-        while True:
-            first, payload = await broken.read_frame(reader)
-            writer.write(broken.echo(first, payload, state))
-            if first & 15 == 8:
-                return
+        await broken.echo_all(reader, writer)
 
     return at(await room.serve(handler))
 
@@ -152,12 +142,7 @@ async def floods_at_once(room):
         if not broken.is_websocket(headers):
             return writer.write(broken.response(404, "Not Found"))
         writer.write(broken.switching(headers) + b"".join(broken.frame(1, b"price %d" % n) for n in range(200)))
-        state = {}
-        while True:
-            first, payload = await broken.read_frame(reader)
-            writer.write(broken.echo(first, payload, state))
-            if first & 15 == 8:
-                return
+        await broken.echo_all(reader, writer)
 
     return at(await room.serve(handler))
 
@@ -172,12 +157,7 @@ async def old_reason_and_cookies(room):
             return writer.write(broken.response(404, "Not Found"))
         more = ("Set-Cookie: a=1", "Set-Cookie: b=2", "Content-Length: 0", "Date: Mon, 23 Nov 2026 12:00:00 GMT")
         writer.write(broken.switching(headers, *more, first="HTTP/1.1 101 Web Socket Protocol Handshake"))
-        state = {}
-        while True:
-            first, payload = await broken.read_frame(reader)
-            writer.write(broken.echo(first, payload, state))
-            if first & 15 == 8:
-                return
+        await broken.echo_all(reader, writer)
 
     return at(await room.serve(handler))
 
@@ -225,12 +205,7 @@ async def greets_in_fragments(room):
         writer.write(broken.switching(headers))
         frame = broken.frame
         writer.write(frame(9, b"you?") + frame(1, b"wel", fin=False) + frame(9) + frame(0, b"co", fin=False) + frame(0, b"me"))
-        state = {}
-        while True:
-            first, payload = await broken.read_frame(reader)
-            writer.write(broken.echo(first, payload, state))
-            if first & 15 == 8:
-                return
+        await broken.echo_all(reader, writer)
 
     return at(await room.serve(handler))
 
