@@ -11,16 +11,6 @@ use longwire_conf::template::{Known, Part, Template, Variable};
 use super::access::is_told;
 use crate::saved::{Malformed, Reader, Writer};
 
-const LEVELS: [Level; 8] = [
-    Level::Emerg,
-    Level::Alert,
-    Level::Crit,
-    Level::Error,
-    Level::Warn,
-    Level::Notice,
-    Level::Info,
-    Level::Debug,
-];
 const ESCAPES: [Escape; 3] = [Escape::Default, Escape::Json, Escape::None];
 
 const TEXT: u8 = 0;
@@ -32,7 +22,7 @@ pub fn save_errors(w: &mut Writer, logs: &[ErrorLog]) {
     w.list(logs.iter(), |w, log| {
         let target = (log.target.value != LogTarget::Stderr).then_some(&log.target);
         w.option(target, |w, target| w.bytes(&bytes(&target.value)));
-        w.u8(number(&LEVELS, log.level));
+        w.u8(number(&Level::ALL, log.level));
     });
 }
 
@@ -41,7 +31,7 @@ pub fn restore_errors(r: &mut Reader<'_>) -> Result<Vec<ErrorLog>, Malformed> {
     r.list(|r| {
         let target = r.option(target)?;
         let target = target.unwrap_or(Spanned { value: LogTarget::Stderr, span: Span::default() });
-        let level = LEVELS.get(usize::from(r.u8()?)).copied();
+        let level = Level::ALL.get(usize::from(r.u8()?)).copied();
         Ok(ErrorLog { target, level: level.ok_or(Malformed::Invalid("level of a log"))? })
     })
 }

@@ -44,7 +44,7 @@ pub(super) fn line(level: Level, context: &Context<'_>, message: &dyn Display) -
     let pid = std::process::id();
     // Requests wander between threads, so a thread's number would tell nothing: that of the process stands twice.
     // Writing to a string cannot fail.
-    let _ = write!(line, " [{}] {pid}#{pid}: ", name(level));
+    let _ = write!(line, " [{}] {pid}#{pid}: ", level.name());
     let _ = body(&mut Clean { line: &mut line, quoted: false }, context, message);
     line.push('\n');
     line
@@ -85,7 +85,7 @@ pub(super) fn json(level: Level, context: &Context<'_>, message: &dyn Display) -
     };
     let object = Object {
         time: Moment::new(unix, utc_offset(unix)).iso8601(),
-        level: name(level),
+        level: level.name(),
         pid: std::process::id(),
         connection: context.connection.map(|connection| connection.serial),
         message: message.to_string(),
@@ -130,19 +130,6 @@ fn write_tail(line: &mut Clean<'_>, context: &Context<'_>) -> fmt::Result {
         }
     }
     Ok(())
-}
-
-fn name(level: Level) -> &'static str {
-    match level {
-        Level::Emerg => "emerg",
-        Level::Alert => "alert",
-        Level::Crit => "crit",
-        Level::Error => "error",
-        Level::Warn => "warn",
-        Level::Notice => "notice",
-        Level::Info => "info",
-        Level::Debug => "debug",
-    }
 }
 
 /// Writes text so that it stays on its line, and within its quotes, whoever sent it.

@@ -11,15 +11,16 @@ use super::error::utc_offset;
 use crate::clock;
 use crate::route::calendar::Moment;
 
-/// What a line may take of a datagram; longer ones are cut, as nginx cuts them at 2,048 bytes or so of its buffer.
+/// What a line may take of a datagram; longer ones are cut.
 const MAX_DATAGRAM: usize = 8192;
 
 /// What stands before a line: `<PRI>Nov 23 04:12:51 HOST TAG: `. Without a level the severity is the configured one.
 pub(super) fn header(syslog: &Syslog, level: Option<Level>) -> Vec<u8> {
-    let severity = level.map_or(syslog.severity, severity);
+    // Levels stand in the order of the severities.
+    let severity = level.unwrap_or(syslog.severity) as u16;
     let unix = clock::unix_us() / 1_000_000;
     let time = Moment::new(unix, utc_offset(unix)).syslog();
-    let priority = u16::from(syslog.facility) * 8 + u16::from(severity);
+    let priority = u16::from(syslog.facility) * 8 + severity;
     let host = if syslog.hostname { format!("{} ", *HOST) } else { String::new() };
     format!("<{priority}>{time} {host}{}: ", syslog.tag).into_bytes()
 }
@@ -28,20 +29,6 @@ static HOST: LazyLock<String> = LazyLock::new(|| {
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| "-".to_owned())
 });
-
-/// The number of a level (RFC 3164, 4.1.1).
-fn severity(level: Level) -> u8 {
-    match level {
-        Level::Emerg => 0,
-        Level::Alert => 1,
-        Level::Crit => 2,
-        Level::Error => 3,
-        Level::Warn => 4,
-        Level::Notice => 5,
-        Level::Info => 6,
-        Level::Debug => 7,
-    }
-}
 
 /// A socket towards a server.
 #[derive(Debug)]

@@ -94,7 +94,7 @@ pub struct Main {
 }
 
 /// A severity of the error log, most severe first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)]
 pub enum Level {
     Emerg,
@@ -105,6 +105,34 @@ pub enum Level {
     Notice,
     Info,
     Debug,
+}
+
+impl Level {
+    /// All of them, each at the place of its number in RFC 3164 (4.1.1).
+    pub const ALL: [Level; 8] = [
+        Level::Emerg,
+        Level::Alert,
+        Level::Crit,
+        Level::Error,
+        Level::Warn,
+        Level::Notice,
+        Level::Info,
+        Level::Debug,
+    ];
+
+    /// As it is written in a configuration and in a log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Emerg => "emerg",
+            Level::Alert => "alert",
+            Level::Crit => "crit",
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Notice => "notice",
+            Level::Info => "info",
+            Level::Debug => "debug",
+        }
+    }
 }
 
 /// `map SOURCE $variable { ... }`.

@@ -124,17 +124,11 @@ fn target(b: &mut Builder<'_>, word: &Word) -> Option<LogTarget> {
 }
 
 fn level(name: &str) -> Option<Level> {
-    Some(match name {
-        "emerg" => Level::Emerg,
-        "alert" => Level::Alert,
-        "crit" => Level::Crit,
-        "error" => Level::Error,
-        "warn" => Level::Warn,
-        "notice" => Level::Notice,
-        "info" => Level::Info,
-        name if name.starts_with("debug") => Level::Debug,
-        _ => return None,
-    })
+    match name {
+        // `debug_http` and its like are levels of nginx as well.
+        name if name.starts_with("debug") => Some(Level::Debug),
+        name => Level::ALL.into_iter().find(|level| level.name() == name),
+    }
 }
 
 fn access_log(b: &mut Builder<'_>, d: &Directive) {

@@ -44,8 +44,8 @@ pub struct Syslog {
     pub server: SyslogServer,
     /// `facility=`, by its number (RFC 3164, 4.1.1): `local7` when nothing is written.
     pub facility: u8,
-    /// `severity=` of lines that have no level of their own, by its number: `info` when nothing is written.
-    pub severity: u8,
+    /// `severity=` of lines that have no level of their own: `info` when nothing is written.
+    pub severity: Level,
     /// `tag=`: up to 32 letters, digits and underscores.
     pub tag: String,
     /// Without `nohostname`.
@@ -86,9 +86,6 @@ const FACILITIES: [(&str, u8); 21] = [
     ("local7", 23),
 ];
 
-/// By their numbers.
-const SEVERITIES: [&str; 8] = ["emerg", "alert", "crit", "error", "warn", "notice", "info", "debug"];
-
 impl Syslog {
     /// Reads what stands behind `syslog:`. What is wrong is told in nginx's words.
     pub fn parse(text: &str) -> Result<Syslog, String> {
@@ -103,9 +100,9 @@ impl Syslog {
                     facility.replace(*number).is_some()
                 }
                 "severity" => {
-                    let known = SEVERITIES.iter().position(|name| name.eq_ignore_ascii_case(value));
-                    let number = known.ok_or_else(|| format!("unknown syslog severity \"{value}\""))?;
-                    severity.replace(number as u8).is_some()
+                    let known = Level::ALL.into_iter().find(|level| level.name().eq_ignore_ascii_case(value));
+                    let level = known.ok_or_else(|| format!("unknown syslog severity \"{value}\""))?;
+                    severity.replace(level).is_some()
                 }
                 "tag" => tag.replace(read_tag(value)?).is_some(),
                 "nohostname" if value.is_empty() => {
@@ -121,7 +118,7 @@ impl Syslog {
         Ok(Syslog {
             server: server.ok_or("no syslog server specified")?,
             facility: facility.unwrap_or(23),
-            severity: severity.unwrap_or(6),
+            severity: severity.unwrap_or(Level::Info),
             tag: tag.unwrap_or_else(|| "longwire".to_owned()),
             hostname,
         })
@@ -177,10 +174,7 @@ impl fmt::Display for LogTarget {
         if let Some((name, _)) = FACILITIES.iter().find(|(_, number)| *number == syslog.facility) {
             write!(f, ",facility={name}")?;
         }
-        if let Some(name) = SEVERITIES.get(usize::from(syslog.severity)) {
-            write!(f, ",severity={name}")?;
-        }
-        write!(f, ",tag={}", syslog.tag)?;
+        write!(f, ",severity={},tag={}", syslog.severity.name(), syslog.tag)?;
         if syslog.hostname { Ok(()) } else { f.write_str(",nohostname") }
     }
 }
@@ -226,7 +220,7 @@ mod tests {
             assert_eq!(LogTarget::Syslog(again), target, "{text}");
         }
         let plain = Syslog::parse("server=a").unwrap();
-        assert_eq!((plain.facility, plain.severity, plain.hostname), (23, 6, true));
+        assert_eq!((plain.facility, plain.severity, plain.hostname), (23, Level::Info, true));
         assert_eq!(plain.server, SyslogServer::Udp("a".to_owned(), 514));
     }
 
