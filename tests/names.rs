@@ -12,11 +12,9 @@ use support::{Longwire, until};
 
 /// Instances on one port of several loopback addresses, as a name with several addresses has them.
 fn on_one_port(names: &[(&str, &str)]) -> Vec<Instance> {
-    let first = Instance::at(names[0].0, SocketAddr::new(names[0].1.parse().unwrap(), 0));
-    let port = first.addr.port();
-    let more =
-        names[1..].iter().map(|(name, ip)| Instance::at(name, SocketAddr::new(ip.parse().unwrap(), port)));
-    std::iter::once(first).chain(more).collect()
+    let port = support::backend::nobody().port();
+    let at = |(name, ip): &(&str, &str)| Instance::at(name, SocketAddr::new(ip.parse().unwrap(), port));
+    names.iter().map(at).collect()
 }
 
 fn resolving(dns: &Dns, parameters: &str, server: &str) -> String {
@@ -66,7 +64,7 @@ fn servers_come_and_go_with_their_name() {
 #[test]
 fn what_was_looked_up_serves_on_after_a_reload_though_nobody_can_be_asked() {
     let dns = Dns::new();
-    let app = Instance::at("a", "127.0.0.1:0".parse().unwrap());
+    let app = Instance::new("a");
     dns.set("app.test", 1000, [address("127.0.0.1")]);
     let resolve = format!("app.test:{} resolve", app.addr.port());
     let configuration = resolving(&dns, "ipv6=off", &resolve);

@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use support::backend::nobody;
 use support::{Backend, Conn, Folder, Longwire, longwire, run, until};
 
 /// The program and those that come after it: the one that the pid file names is ended at last.
@@ -64,14 +65,9 @@ fn status(path: &mut Conn) -> u16 {
     path.read_head().status()
 }
 
-/// An address that nobody listens on.
-fn free() -> std::net::SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 #[test]
 fn sockets_go_over_and_follow_the_configuration() {
-    let [kept, added] = [free(), free()];
+    let [kept, added] = [nobody(), nobody()];
     let http = |more: &str| {
         format!(
             "server {{ listen {kept}; listen unix:DIR/kept.sock; {more} location / {{ return 204; }} }}\n"

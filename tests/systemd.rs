@@ -134,7 +134,7 @@ fn activated(folder: Folder, configuration: &str, sockets: [OwnedFd; 2], pid: &s
 }
 
 fn bound() -> (OwnedFd, SocketAddr) {
-    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = TcpListener::bind(support::backend::nobody()).unwrap();
     let address = socket.local_addr().unwrap();
     (socket.into(), address)
 }

@@ -1,6 +1,6 @@
 //! Fake backends: the test itself plays the server, one connection after the other.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -116,9 +116,19 @@ impl Drop for Backend {
     }
 }
 
-/// A port of 127.0.0.1 on which nobody listens.
+/// A port of 127.0.0.1 on which nobody listens unless this test does, or a program of it.
+///
+/// A port that was merely free a moment ago may be that of another test by now. This one is kept as long as the test
+/// runs, on all loopback addresses: a bound socket that does not listen takes no connection, and Linux finds it in the
+/// way of nobody who names the port.
 pub fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into()).unwrap();
+    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    std::mem::forget(socket);
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
 /// The answer 101 to this request's key, with more header lines.

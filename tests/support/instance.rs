@@ -1,12 +1,12 @@
 //! One of several backends of an application: it says which it is, can misbehave, be killed, and come back.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::backend::switching;
+use super::backend::{nobody, switching};
 use super::conn::{Conn, Head};
 
 /// What an instance does with requests.
@@ -53,9 +53,9 @@ struct Shared {
 }
 
 impl Instance {
-    /// One on a free port.
+    /// One on a port that stays its own: it can come back there.
     pub fn new(name: &str) -> Instance {
-        Instance::at(name, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+        Instance::at(name, nobody())
     }
 
     /// One on this address.
