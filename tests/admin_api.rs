@@ -127,21 +127,21 @@ fn some_are_closed_at_a_rate() {
     assert_eq!(post(addr, "/api/tunnels/close", &json!({})).0, 400, "all are meant by nobody");
     assert_eq!(post(addr, "/api/tunnels/close", &json!({"filter": {"colour": "red"}})).0, 400);
     assert_eq!(post(addr, "/api/tunnels/close", &json!({"all": true, "rate": 0})).0, 400);
-    let body = json!({"filter": {"location": "/b/"}, "code": 1012, "reason": "back soon", "rate": 50});
+    let body = json!({"filter": {"location": "/b/"}, "code": 1012, "reason": "back soon", "rate": 10});
     let begun = std::time::Instant::now();
     let (status, said) = post(addr, "/api/tunnels/close", &body);
-    assert_eq!((status, &said), (200, &json!({"count": 20, "over": 0.4})));
+    assert_eq!((status, &said), (200, &json!({"count": 20, "over": 2.0})));
     let (_, list) = admin::get(addr, "/api/tunnels?location=%2Fb%2F");
     let planned = list["tunnels"].as_array().unwrap().iter().filter(|row| row["closes_at"].is_f64()).count();
     assert!(planned > 0, "they go one after the other: {list}");
     for client in &mut rooms[1] {
         assert_eq!(&client.expect_close(1012).payload[2..], b"back soon");
     }
-    support::between(begun.elapsed(), 200, 5000);
+    support::between(begun.elapsed(), 1000, 10_000);
     for client in &mut rooms[0] {
         client.expect_echo("here");
     }
-    longwire.wait_log(&["admin: 20 tunnels, 50 a second, are closed with 1012"]);
+    longwire.wait_log(&["admin: 20 tunnels, 10 a second, are closed with 1012"]);
     let (_, said) = post(addr, "/api/tunnels/close", &json!({"all": true, "rate": 1000}));
     assert_eq!(said["count"], 20);
     for client in &mut rooms[0] {
@@ -234,7 +234,7 @@ fn an_upgrade_changes_nothing() {
     let body = json!({"all": true, "code": 4005, "reason": "later, by the next one", "rate": 0.0005});
     assert_eq!(post(addr, "/api/tunnels/close", &body).1["count"], 1);
     let upgraded = line.upgrade();
-    line.wait_gone(upgraded.before, support::WAIT);
+    line.wait_gone(upgraded.before);
     assert_eq!(admin::get(addr, "/api").1["pid"], upgraded.now);
     let (_, row) = admin::get(addr, &format!("/api/tunnels/{}", before["id"]));
     assert!(row["client"] == before["client"] && row["closes_at"].is_f64(), "{row}");

@@ -118,7 +118,9 @@ fn a_reload_that_keeps_the_address_keeps_who_watches() {
 fn top_prints_once_where_there_is_no_terminal() {
     let instance = support::instance::Instance::new("one");
     let longwire = Longwire::start(&configured(&format!("proxy_pass http://{};", instance.addr)));
-    let (_client, _) = support::instance::tunnel(longwire.addr_on("127.0.0.1"), "");
+    let (mut client, _) = support::instance::tunnel(longwire.addr_on("127.0.0.1"), "");
+    // Whose message passes is in the table; whose 101 has come need not be.
+    client.expect_echo("here");
     let at = admin::of(&longwire).to_string();
     let (status, out, err) = support::run(support::longwire().args(["top", "--admin", &at]));
     assert_eq!((status, err.as_str()), (Some(0), ""), "{out}");

@@ -50,7 +50,7 @@ fn every_tunnel_goes_over() {
         // The machine of a short test is busy with others, and the program is built without optimisation.
         let most = Duration::from_millis(if is_long() { 250 } else { 2000 });
         assert!(pauses.quantile(0.99) < most, "{pauses}");
-        line.wait_gone(upgraded.before, Duration::from_secs(10));
+        line.wait_gone(upgraded.before);
         assert_eq!(line.folder().read("longwire.pid").trim(), upgraded.now.to_string());
         if number == 1 {
             files = line.open_files();
@@ -129,7 +129,7 @@ fn when_an_upgrade_fails_no_tunnel_is_lost() {
     line.put_program();
     line.put_configuration(&configuration);
     assert!(line.upgrade().tunnels >= 60);
-    line.wait_gone(pid, Duration::from_secs(10));
+    line.wait_gone(pid);
     traffic.settle();
     traffic.end().assert_well();
 }

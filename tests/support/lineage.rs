@@ -129,12 +129,8 @@ impl Lineage {
     }
 
     /// Waits until a process is there no more.
-    pub fn wait_gone(&self, pid: i32, bound: Duration) {
-        let began = Instant::now();
-        while !is_gone(pid) {
-            assert!(began.elapsed() < bound, "process {pid} is there after {bound:?}");
-            std::thread::park_timeout(Duration::from_millis(5));
-        }
+    pub fn wait_gone(&self, pid: i32) {
+        until("the process is there no more", || is_gone(pid));
     }
 
     /// Files that the process which serves has open.
