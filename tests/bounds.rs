@@ -220,12 +220,13 @@ fn a_client_that_leaves_is_logged_and_its_backend_let_go() {
     let (mut server, _) = backend.request();
     drop(client);
     server.expect_end();
+    let lines = || longwire.folder().read("access.log");
+    until("the first line is there", || lines() == "GET /slow HTTP/1.1 499\n");
     let client = Conn::knock(longwire.addr(), "");
     let (mut server, _) = backend.request();
     drop(client);
     server.expect_end();
     longwire.wait_log(&["[error]", "WebSocket handshake failed, fault of the client: it left"]);
-    let lines = || longwire.folder().read("access.log");
     until("both lines are there", || lines().lines().count() == 2);
     assert_eq!(lines(), "GET /slow HTTP/1.1 499\nGET / HTTP/1.1 499\n");
 }

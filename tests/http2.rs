@@ -202,8 +202,8 @@ async fn connections_end_when_idle_or_used_up() {
     let backend = Backend::http(|_, _| ok("x"));
     let longwire = Longwire::start(&format!("keepalive_timeout 300ms; {}", h2c(backend, "")));
     let mut client = Client::plain(longwire.addr()).await;
-    client.get("/").await;
     let since = std::time::Instant::now();
+    client.get("/").await;
     client.is_ended().await;
     between(since.elapsed(), 250, 5_000);
     let longwire = Longwire::start(&format!("keepalive_requests 3; {}", h2c(backend, "")));
@@ -280,11 +280,11 @@ fn a_client_that_takes_nothing_is_given_up() {
     assert!(sending.join().unwrap());
     conn.send(frame(1, 5, 3, GET));
     let (mut behind, _) = backend.request();
-    behind.send(ok("short"));
+    behind.send(ok("short").replace("Content", "Connection: close\r\nContent"));
     assert_eq!(of_stream(&mut conn, 3), (0, b"short".to_vec()));
     // What hyper has whole is no longer a stream's affair: the connection ends.
     conn.send(frame(1, 5, 5, GET));
-    behind.read_head();
+    let (mut behind, _) = backend.request();
     behind.send(ok("more than ten bytes"));
     assert_eq!(of_stream(&mut conn, 5), (0, b"more than ".to_vec()));
     while next(&mut conn).is_some() {}

@@ -248,6 +248,7 @@ fn with_log_json_every_line_is_an_object() {
     }
     let started = objects(&longwire.log());
     assert!(started.iter().all(|line| line.get("client").is_none()) && !started.is_empty(), "{started:?}");
+    until("the other access log is written", || !longwire.folder().read("own.log").is_empty());
     let own = longwire.folder().read("own.log");
     assert!(own.starts_with("127.0.0.1 - - ["), "who names a format has that one: {own}");
 }

@@ -106,8 +106,7 @@ fn failed_handshakes_are_counted_by_their_cause() {
         }
         _ => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned(),
     });
-    // Nobody listens on a port that was bound and given back.
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = support::backend::nobody();
     let longwire = Longwire::start(&format!(
         "admin {LISTEN};\nserver {{\n    listen 127.0.0.1:0;\n    location / {{ proxy_pass http://{refusing}; }}\n    \
          location /nobody {{ proxy_pass http://{nobody}; }}\n    location /here {{ return 200 here; }}\n    \
@@ -160,7 +159,7 @@ fn failed_handshakes_are_counted_by_their_cause() {
 #[test]
 fn pings_and_the_dead_are_counted() {
     let backend = Backend::new();
-    let longwire = Longwire::start(&configured(backend.addr(), "websocket_ping 200ms;"));
+    let longwire = Longwire::start(&configured(backend.addr(), "websocket_ping 1s;"));
     let mut client = Conn::knock(longwire.addr_on("127.0.0.1"), "");
     let (mut server, _) = backend.tunnel();
     client.expect_tunnel();
@@ -185,7 +184,7 @@ fn pings_and_the_dead_are_counted() {
 #[test]
 fn servers_limits_and_reloads_are_told() {
     let backend = Backend::echo();
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = support::backend::nobody();
     let configuration = |parameters: &str| {
         format!(
             "admin {LISTEN};\nlimit_conn_zone $binary_remote_addr zone=addr:1m;\n\
