@@ -226,7 +226,7 @@ fn other_servers_are_tried_for_the_reasons_that_are_named() {
     apps[first].behave(Manner::Hang);
     let patient = "proxy_read_timeout 300ms; proxy_next_upstream_timeout 100ms;";
     assert_eq!(handshake(start(patient).addr(), "").status(), 504, "by then it was too late for another");
-    assert_eq!(handshake(start("proxy_read_timeout 300ms;").addr(), "").status(), 101);
+    assert_eq!(handshake(start("proxy_read_timeout 2s;").addr(), "").status(), 101);
 }
 
 /// One of four answers; the others refuse, hang and reset. No client notices.
@@ -241,7 +241,7 @@ fn no_client_sees_an_error_that_another_try_could_avoid() {
         &[&apps[0], &apps[1], &apps[2]],
         "fail_timeout=1s",
         &format!("server {refusing} fail_timeout=1s;"),
-        "proxy_connect_timeout 300ms; proxy_read_timeout 300ms;",
+        "proxy_connect_timeout 2s; proxy_read_timeout 2s;",
     ));
     let begun = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -341,13 +341,13 @@ fn connections_in_work_go_on_when_a_neighbour_dies() {
 fn health_checks_take_servers_out_and_bring_them_back() {
     let apps = Instance::several(2);
     let checks =
-        "health_check interval=100ms fails=2 passes=2 uri=/health type=websocket; proxy_read_timeout 500ms;";
+        "health_check interval=100ms fails=2 passes=2 uri=/health type=websocket; proxy_read_timeout 1s;";
     let longwire = Longwire::start(&group(&[&apps[0], &apps[1]], "max_fails=0", "", checks));
     let only_b = || (0..4).all(|_| handshake(longwire.addr(), "").get("x-instance") == "b");
     let addr = apps[0].addr.to_string();
     let back = || longwire.log().lines().filter(|line| line.contains("is back after")).count();
     let faults =
-        [(Manner::Status(500), "it answered 500 instead of 101"), (Manner::Hang, "no answer within 500ms")];
+        [(Manner::Status(500), "it answered 500 instead of 101"), (Manner::Hang, "no answer within 1s")];
     for (round, (manner, why)) in faults.into_iter().enumerate() {
         apps[0].behave(manner);
         longwire.wait_log(&[

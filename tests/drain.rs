@@ -79,11 +79,11 @@ fn whole(main: &str, site: &str) -> String {
 #[test]
 fn quit_tells_one_after_the_other_evenly() {
     let app = Instance::new("a");
-    let mut longwire = Longwire::start(&whole("worker_processes 2;", &site(app.addr, "websocket_drain 4s;")));
+    let mut longwire = Longwire::start(&whole("worker_processes 2;", &site(app.addr, "websocket_drain 8s;")));
     let crowd = Crowd::of(open(longwire.addr(), 80));
     let begun = Instant::now();
     longwire.signal(Signal::SIGQUIT);
-    let parts = crowd.parts(begun, Duration::from_secs(4), 4, 1001);
+    let parts = crowd.parts(begun, Duration::from_secs(8), 4, 1001);
     // Each has twenty; the machine may be busy with other work.
     assert!(parts.iter().all(|told| (14..=26).contains(told)), "{parts:?}");
     assert_eq!(longwire.wait_exit(WAIT).code(), Some(0));
@@ -121,11 +121,11 @@ fn each_place_has_a_time_of_its_own() {
 fn worker_shutdown_timeout_caps_the_whole() {
     let app = Instance::new("a");
     let site = site(app.addr, "websocket_drain 10m;");
-    let mut longwire = Longwire::start(&whole("worker_shutdown_timeout 3s;", &site));
+    let mut longwire = Longwire::start(&whole("worker_shutdown_timeout 6s;", &site));
     let crowd = Crowd::of(open(longwire.addr(), 30));
     let begun = Instant::now();
     longwire.signal(Signal::SIGQUIT);
-    let parts = crowd.parts(begun, Duration::from_secs(3), 3, 1001);
+    let parts = crowd.parts(begun, Duration::from_secs(6), 3, 1001);
     assert!(parts[0] >= 7 && parts[1] >= 7, "{parts:?}");
     assert_eq!(longwire.wait_exit(WAIT).code(), Some(0));
     assert!(!longwire.log().contains("cut"), "everybody had time to answer");
@@ -193,7 +193,7 @@ fn a_tunnel_that_opens_during_the_drain_goes_with_it() {
 fn a_server_that_drains_is_left_evenly_and_gets_nobody_back() {
     let apps = Instance::several(2);
     let (a, b) = (apps[0].addr, apps[1].addr);
-    let longwire = Longwire::start(&group(&format!("server {a}; server {b};"), "websocket_drain 3s;", ""));
+    let longwire = Longwire::start(&group(&format!("server {a}; server {b};"), "websocket_drain 6s;", ""));
     let (mut at_a, mut at_b) = (Vec::new(), Vec::new());
     for _ in 0..60 {
         let (conn, head) = talking(longwire.addr());
@@ -202,9 +202,9 @@ fn a_server_that_drains_is_left_evenly_and_gets_nobody_back() {
     assert_eq!((at_a.len(), at_b.len()), (30, 30));
     let crowd = Crowd::of(at_a);
     let begun = Instant::now();
-    longwire.reload(&group(&format!("server {a} drain; server {b};"), "websocket_drain 3s;", ""));
+    longwire.reload(&group(&format!("server {a} drain; server {b};"), "websocket_drain 6s;", ""));
     assert_eq!(handshake(longwire.addr(), "").get("x-instance"), "b");
-    let parts = crowd.parts(begun, Duration::from_secs(3), 3, 1012);
+    let parts = crowd.parts(begun, Duration::from_secs(6), 3, 1012);
     assert!(parts.iter().all(|told| (6..=14).contains(told)), "{parts:?}");
     longwire.wait_log(&["told to go", ": 30"]);
     until("nobody is left there", || apps[0].tunnels() == 0);
@@ -221,7 +221,7 @@ fn a_server_that_drains_is_left_evenly_and_gets_nobody_back() {
 fn a_drain_is_neither_prolonged_nor_irrevocable() {
     let apps = Instance::several(2);
     let (a, b) = (apps[0].addr, apps[1].addr);
-    let drains = group(&format!("server {a} drain; server {b};"), "websocket_drain 3s;", "");
+    let drains = group(&format!("server {a} drain; server {b};"), "websocket_drain 6s;", "");
     let longwire = Longwire::start(&group(&format!("server {a};"), "", ""));
     let _crowd = Crowd::of(open(longwire.addr(), 20));
     let begun = Instant::now();
@@ -237,7 +237,7 @@ fn a_drain_is_neither_prolonged_nor_irrevocable() {
         std::thread::park_timeout(Duration::from_secs(4));
         apps[0].tunnels() == before
     });
-    assert!((1..17).contains(&apps[0].tunnels()), "{}", apps[0].tunnels());
+    assert!((1..=17).contains(&apps[0].tunnels()), "{}", apps[0].tunnels());
     longwire.reload(&drains);
     until("all have gone", || apps[0].tunnels() == 0);
 }

@@ -176,17 +176,19 @@ async fn serve(listener: TcpListener) {
     }
 }
 
-fn seconds(times: &[Duration]) -> Vec<usize> {
-    let mut found = vec![0; times.iter().max().map_or(0, |last| last.as_secs() as usize + 1)];
-    times.iter().for_each(|time| found[time.as_secs() as usize] += 1);
+/// How many in each of equal times of so many seconds.
+fn parts(times: &[Duration], seconds: u64) -> Vec<usize> {
+    let part = |time: &Duration| (time.as_secs() / seconds) as usize;
+    let mut found = vec![0; times.iter().max().map_or(0, |last| part(last) + 1)];
+    times.iter().for_each(|time| found[part(time)] += 1);
     found
 }
 
 /// Close frames per second within a tenth of even; those who come back at once make no second larger than that.
 #[test]
 fn a_drain_is_even_and_so_is_the_return() {
-    // The machine of the short form has other work.
-    let (count, time, most) = if is_long() { (2000, 20, 0.1) } else { (200, 4, 0.3) };
+    // The machine of the short form has other work: it may be late by half a second, and looks at two at a time.
+    let (count, time, part, most) = if is_long() { (2000, 20, 1, 0.1) } else { (200, 8, 2, 0.3) };
     let conf = |backend| site(backend, &format!("websocket_drain {time}s;"));
     let mut programs = Vec::new();
     let flock = Flock::new(count, |backend| {
@@ -198,12 +200,12 @@ fn a_drain_is_even_and_so_is_the_return() {
     let begun = Instant::now();
     longwire.signal(Signal::SIGQUIT);
     let (told, codes, back) = flock.storm(count, begun);
-    let even = count as f64 / time as f64;
-    let (told, back) = (seconds(&told), seconds(&back));
+    let even = count as f64 / (time / part) as f64;
+    let (told, back) = (parts(&told, part), parts(&back, part));
     println!("even: {even}; told {told:?}, back {back:?}");
     assert!(codes.iter().all(|code| *code == Some(1001)), "{codes:?}");
     let bounds = even * (1.0 - most)..=even * (1.0 + most);
-    assert!(told[..time].iter().all(|n| bounds.contains(&(*n as f64))), "{told:?}");
+    assert!(told[..(time / part) as usize].iter().all(|n| bounds.contains(&(*n as f64))), "{told:?}");
     assert!(back.iter().all(|n| *n as f64 <= even * (1.0 + most)), "{back:?}");
     assert_eq!(longwire.wait_exit(WAIT).code(), Some(0));
 }

@@ -121,8 +121,8 @@ fn keepalive_timeout_closes_an_idle_connection() {
     let conf = site(named("b"), "").replace("listen", "keepalive_timeout 1s;\n    listen");
     let longwire = Longwire::start(&conf);
     let mut client = Conn::connect(longwire.addr());
-    client.ask(GET);
     let start = std::time::Instant::now();
+    client.ask(GET);
     client.expect_end();
     between(start.elapsed(), 700, 6000);
 }

@@ -21,18 +21,18 @@ fn tunnel(directives: &str) -> (Longwire, Conn, Conn) {
 #[test]
 fn a_silent_connection_outlives_the_read_timeout() {
     let backend = Backend::echo();
-    let longwire = Longwire::start(&site(backend, "proxy_read_timeout 1s; websocket_ping 300ms;"));
-    let mut client = Conn::open(longwire.addr());
+    let longwire = Longwire::start(&site(backend, "proxy_read_timeout 2s; websocket_ping 1s;"));
     let start = Instant::now();
-    client.answer_pings(10); // ten intervals are three seconds
-    assert!(start.elapsed() > Duration::from_millis(2500), "pings every 300 ms, not more often");
+    let mut client = Conn::open(longwire.addr());
+    client.answer_pings(5); // five intervals are five seconds
+    assert!(start.elapsed() > Duration::from_millis(4500), "pings every second, not more often");
     client.expect_echo("still here");
 }
 
 #[test]
 fn without_pings_the_read_timeout_ends_it_with_a_close() {
-    let (longwire, mut client, mut server) = tunnel("proxy_read_timeout 1s; websocket_ping off;");
     let start = Instant::now();
+    let (longwire, mut client, mut server) = tunnel("proxy_read_timeout 1s; websocket_ping off;");
     client.expect_close(1001);
     between(start.elapsed(), 800, 6000);
     server.expect_close(1001);
@@ -41,24 +41,24 @@ fn without_pings_the_read_timeout_ends_it_with_a_close() {
 
 #[test]
 fn the_read_timeout_counts_both_ways() {
-    let (_longwire, mut client, mut server) = tunnel("proxy_read_timeout 1s; websocket_ping off;");
+    let (_longwire, mut client, mut server) = tunnel("proxy_read_timeout 2s; websocket_ping off;");
     let start = Instant::now();
     for round in 0..6 {
-        // sleep is the promise: one end speaks every 400 ms, which is often enough for both.
-        std::thread::sleep(Duration::from_millis(400));
+        // sleep is the promise: one end speaks every 800 ms, which is often enough for both.
+        std::thread::sleep(Duration::from_millis(800));
         let (from, to) = if round < 3 { (&mut client, &mut server) } else { (&mut server, &mut client) };
         from.send_text("alive");
         assert_eq!(to.read_frame().text(), "alive");
     }
-    assert!(start.elapsed() > Duration::from_secs(2));
+    assert!(start.elapsed() > Duration::from_secs(4));
     client.expect_close(1001);
 }
 
 #[test]
 fn ends_that_answer_no_pings_are_idle() {
+    let start = Instant::now();
     let (_longwire, mut client, mut server) = tunnel("proxy_read_timeout 1s; websocket_ping 300ms;");
     (client.answers_pings, server.answers_pings) = (false, false);
-    let start = Instant::now();
     client.expect_close(1001);
     between(start.elapsed(), 800, 6000);
     server.expect_close(1001);
@@ -80,7 +80,7 @@ fn a_peer_that_never_answered_is_not_dead() {
 
 #[test]
 fn a_frozen_client_is_found_and_its_backend_told() {
-    let (longwire, mut client, mut server) = tunnel("websocket_ping 500ms;");
+    let (longwire, mut client, mut server) = tunnel("websocket_ping 1s;");
     let frozen = std::thread::spawn(move || {
         client.answer_pings(2);
         (client, Instant::now()) // from here on it reads nothing and says nothing
@@ -89,7 +89,7 @@ fn a_frozen_client_is_found_and_its_backend_told() {
     let told_at = Instant::now();
     let (client, since) = frozen.join().unwrap();
     // Two intervals, and room for a busy machine.
-    between(told_at - since, 300, 1000 + 3000);
+    between(told_at - since, 300, 2000 + 3000);
     let line = longwire.wait_log(&["tunnel ended", "client", "no pong"]);
     assert!(line.contains(" ms (2 of 3 answered)"), "the round trips are told: {line}");
     drop(client);
@@ -97,7 +97,7 @@ fn a_frozen_client_is_found_and_its_backend_told() {
 
 #[test]
 fn a_frozen_backend_is_found_and_its_client_told() {
-    let (longwire, mut client, mut server) = tunnel("websocket_ping 500ms;");
+    let (longwire, mut client, mut server) = tunnel("websocket_ping 1s;");
     let frozen = std::thread::spawn(move || {
         server.answer_pings(2);
         (server, Instant::now())
@@ -105,7 +105,7 @@ fn a_frozen_backend_is_found_and_its_client_told() {
     client.expect_close(1014);
     let told_at = Instant::now();
     let (_server, since) = frozen.join().unwrap();
-    between(told_at - since, 300, 1000 + 3000);
+    between(told_at - since, 300, 2000 + 3000);
     longwire.wait_log(&["tunnel ended", "backend", "no pong"]);
 }
 
@@ -140,7 +140,7 @@ fn a_client_that_vanishes_gives_its_backend_1001() {
 /// Our pings are ours: nothing of them reaches the other end, and each end gets its own.
 #[test]
 fn our_pongs_go_nowhere() {
-    let (_longwire, mut client, mut server) = tunnel("websocket_ping 200ms;");
+    let (_longwire, mut client, mut server) = tunnel("websocket_ping 1s;");
     let mut payloads = Vec::new();
     for _ in 0..3 {
         let ping = client.try_read_raw_frame().unwrap();
@@ -192,7 +192,7 @@ fn a_pong_that_is_not_ours_passes() {
 /// A ping goes out between frames, never into one.
 #[test]
 fn a_ping_waits_for_the_end_of_a_frame() {
-    let (_longwire, mut client, mut server) = tunnel("websocket_ping 200ms;");
+    let (_longwire, mut client, mut server) = tunnel("websocket_ping 1s;");
     let message = "slow ".repeat(2000);
     let bytes = text(&message).bytes(client.mask());
     let (first, rest) = bytes.split_at(bytes.len() / 2);
@@ -215,7 +215,7 @@ fn a_ping_waits_for_the_end_of_a_frame() {
 /// Between the fragments of a message a ping may stand, and the message stays whole.
 #[test]
 fn fragments_survive_pings() {
-    let (_longwire, mut client, mut server) = tunnel("websocket_ping 200ms;");
+    let (_longwire, mut client, mut server) = tunnel("websocket_ping 1s;");
     let fragment = |opcode, fin, payload: &str| Frame { fin, ..Frame::new(opcode, payload) };
     server.send_frame(&fragment(TEXT, false, "one "));
     client.answers_pings = true;
@@ -241,7 +241,7 @@ fn off_sends_no_pings() {
 /// A ping that waited for the end of a frame, and left between two frames of one read, is due as promptly as others.
 #[test]
 fn a_ping_between_two_frames_has_its_deadline() {
-    let (_longwire, mut client, mut server) = tunnel("websocket_ping 1s timeout=200ms;");
+    let (_longwire, mut client, mut server) = tunnel("websocket_ping 3s timeout=1s;");
     client.answer_pings(1);
     let bytes = text("one").bytes(None);
     let (first, rest) = bytes.split_at(3);
@@ -256,5 +256,5 @@ fn a_ping_between_two_frames_has_its_deadline() {
     assert_eq!(client.try_read_raw_frame().unwrap().opcode, PING);
     let asked = Instant::now();
     assert_eq!(server.read_frame().close_code(), Some(1001));
-    assert!(asked.elapsed() < Duration::from_millis(600), "after {:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_millis(2500), "after {:?}", asked.elapsed());
 }

@@ -34,8 +34,9 @@ pub use frames::{Frame, close, text};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// How long anything may take that should happen at once. Generous: the machine may be busy with other work.
-pub const WAIT: Duration = Duration::from_secs(20);
+/// How long anything may take that should happen at once. Generous: the machine may be busy with other work, and only a
+/// test that fails ever waits for so long.
+pub const WAIT: Duration = Duration::from_secs(60);
 
 /// A fresh folder under the system's temporary one, removed with everything in it at the end.
 pub struct Folder(PathBuf);

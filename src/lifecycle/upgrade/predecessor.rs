@@ -429,7 +429,11 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(seed.unwrap_or_else(|| fastrand::u64(..)));
         println!("seed: LONGWIRE_SEED={}", random.get_seed());
         let mut outcomes = [0; 2];
-        for _ in 0..300 {
+        for round in 0..30_000 {
+            // How often which of them is first depends on what else the machine does.
+            if round >= 300 && outcomes.iter().all(|count| *count > 10) {
+                break;
+            }
             let (ours, theirs) = UnixStream::pair().unwrap();
             let (mut old, mut new) = (Channel::new(ours).unwrap(), Channel::new(theirs).unwrap());
             // Around the patience of the other side, on a clock finer than the runtime's.
