@@ -14,12 +14,16 @@ use crate::doctor::options::Options;
 
 /// How long a server may take to greet, or to close what it does not want.
 const GREETING: Duration = Duration::from_millis(500);
-/// How long an answer may take.
-const ANSWER: Duration = Duration::from_millis(1_500);
-/// How long an answer may come behind the Pong to a later Ping.
+/// How long a socket must stay open to be told from one that ends at once, whose end may be late as well.
+const STAY: Duration = Duration::from_millis(1_500);
+/// How long an answer may take: a busy server is no broken one.
+const ANSWER: Duration = Duration::from_millis(3_000);
+/// How long what was held back may take to come.
+const HELD: Duration = Duration::from_millis(1_500);
+/// How long an answer may come behind the Pong to a later Ping, where none is expected.
 const LATE: Duration = Duration::from_millis(300);
 /// How long the answer to a large message may take.
-const LARGE: Duration = Duration::from_millis(2_500);
+const LARGE: Duration = Duration::from_millis(4_000);
 /// The most of a greeting that is kept.
 const KEPT_GREETING: usize = 200;
 
@@ -36,7 +40,7 @@ pub(super) async fn talk(
         extensions: handshake.header("sec-websocket-extensions").map(str::to_owned),
         ..Session::default()
     };
-    if !greeted(&mut socket, &mut session, budget).await {
+    if !greeted(&mut socket, &mut session, budget.step(GREETING)).await {
         if session.closed_at_once.is_some() {
             session.stays = stays(dialer, options, budget).await;
         }
@@ -44,24 +48,28 @@ pub(super) async fn talk(
     }
     let ping = ping(&mut socket, budget).await;
     let alive = !matches!(ping.outcome, Outcome::Ended | Outcome::Broken);
+    if ping.outcome == Outcome::Ended {
+        session.stays = stays(dialer, options, budget).await;
+    }
     session.trials.push(ping);
     if options.messages && alive {
-        let text = text(&mut socket, "text", &sample(40), budget.step(ANSWER)).await;
+        let text = text(&mut socket, "text", &sample(40), budget.step(ANSWER), LATE).await;
         session.trials.push(text);
         held(&mut socket, &mut session, budget).await;
     }
     socket.close(budget.step(Duration::from_millis(300))).await;
     let text = session.trial("text").map(|text| text.outcome);
     if matches!(text, Some(Outcome::Echoed | Outcome::Answered | Outcome::Passed)) {
-        let more = further(dialer, options, budget, session.extensions.is_some()).await;
+        let echoes = text == Some(Outcome::Echoed);
+        let more = further(dialer, options, budget, session.extensions.is_some(), echoes).await;
         session.trials.extend(more);
     }
     session
 }
 
 /// Waits for what comes unasked. `false` when the connection ended over that.
-async fn greeted(socket: &mut WebSocket, session: &mut Session, budget: Budget) -> bool {
-    let until = Instant::now() + budget.step(GREETING);
+async fn greeted(socket: &mut WebSocket, session: &mut Session, limit: Duration) -> bool {
+    let until = Instant::now() + limit;
     loop {
         match socket.next(until.saturating_duration_since(Instant::now())).await {
             Event::Timeout => return true,
@@ -107,7 +115,7 @@ async fn stays(dialer: &Dialer, options: &Options, budget: Budget) -> Vec<Stay> 
         let (answer, socket) = if wanted { dialer.open(&request).await } else { return None };
         let mut aside = Session::default();
         let open = match socket {
-            Some(mut socket) => greeted(&mut socket, &mut aside, budget).await,
+            Some(mut socket) => greeted(&mut socket, &mut aside, budget.step(STAY)).await,
             None => false,
         };
         let subprotocol = answer.header("sec-websocket-protocol").map(str::to_owned);
@@ -132,18 +140,20 @@ async fn ping(socket: &mut WebSocket, budget: Budget) -> Trial {
 }
 
 /// A text message, and a Ping behind it.
-async fn text(socket: &mut WebSocket, id: &str, sample: &str, limit: Duration) -> Trial {
+async fn text(socket: &mut WebSocket, id: &str, sample: &str, limit: Duration, late: Duration) -> Trial {
     let sent = socket.send(OpCode::Text, sample.as_bytes()).await;
-    answer_to(socket, id, sample, sent, limit).await
+    answer_to(socket, id, sample, sent, limit, late).await
 }
 
-/// Waits for the answer to a message that was sent. A Ping behind it tells whether it arrived at all.
+/// Waits for the answer to a message that was sent. A Ping behind it tells whether it arrived at all; the answer may
+/// come behind the Pong by `late`.
 async fn answer_to(
     socket: &mut WebSocket,
     id: &str,
     sample: &str,
     sent: Result<(), End>,
     limit: Duration,
+    late: Duration,
 ) -> Trial {
     let sent = match sent {
         Ok(()) => socket.send(OpCode::Ping, id.as_bytes()).await,
@@ -159,7 +169,7 @@ async fn answer_to(
         return trial;
     }
     let mut others = false;
-    let late = |event: &Event| match event {
+    let behind = |event: &Event| match event {
         Event::Message { data, .. } if data == sample.as_bytes() => Some(Outcome::Echoed),
         Event::Message { .. } => {
             others = true;
@@ -167,7 +177,7 @@ async fn answer_to(
         }
         _ => None,
     };
-    let after = await_answer(socket, id, Ok(()), LATE.min(limit), late).await;
+    let after = await_answer(socket, id, Ok(()), late.min(limit), behind).await;
     trial.outcome = match after.outcome {
         Outcome::Silent if others => Outcome::Answered,
         Outcome::Silent => Outcome::Passed,
@@ -228,12 +238,18 @@ async fn held(socket: &mut WebSocket, session: &mut Session, budget: Budget) {
         return;
     }
     let _ = socket.send(OpCode::Text, sample(64 * 1024).as_bytes()).await;
-    let _ = socket.next(budget.step(ANSWER)).await;
+    let _ = socket.next(budget.step(HELD)).await;
     session.held = socket.received() > 0;
 }
 
-/// What may break the connection has one of its own.
-async fn further(dialer: &Dialer, options: &Options, budget: Budget, deflate: bool) -> Vec<Trial> {
+/// What may break the connection has one of its own. `echoes`: a plain message came back.
+async fn further(
+    dialer: &Dialer,
+    options: &Options,
+    budget: Budget,
+    deflate: bool,
+    echoes: bool,
+) -> Vec<Trial> {
     let open = || async {
         let request = Request::handshake(&dialer.target, options);
         let limited = Dialer { limit: budget.step(dialer.limit), ..dialer.clone() };
@@ -241,6 +257,8 @@ async fn further(dialer: &Dialer, options: &Options, budget: Budget, deflate: bo
     };
     let small = || budget.step(ANSWER);
     let large = || budget.step(LARGE);
+    // Who echoes is judged by what does not come back.
+    let late = || budget.step(if echoes { ANSWER } else { LATE });
     let fragments = async {
         let mut socket = open().await?;
         let sample = sample(60);
@@ -252,7 +270,7 @@ async fn further(dialer: &Dialer, options: &Options, budget: Budget, deflate: bo
                 sent = socket.send_frame(fin, 0, OpCode::Continuation, part.as_bytes()).await;
             }
         }
-        let trial = answer_to(&mut socket, "fragments", &sample, sent, small()).await;
+        let trial = answer_to(&mut socket, "fragments", &sample, sent, small(), late()).await;
         socket.close(GREETING).await;
         Some(trial)
     };
@@ -263,19 +281,19 @@ async fn further(dialer: &Dialer, options: &Options, budget: Budget, deflate: bo
         }
         let sample = sample(120);
         let sent = socket.send_compressed(sample.as_bytes()).await;
-        let trial = answer_to(&mut socket, "compressed", &sample, sent, small()).await;
+        let trial = answer_to(&mut socket, "compressed", &sample, sent, small(), late()).await;
         socket.close(GREETING).await;
         Some(trial)
     };
     let medium = async {
         let mut socket = open().await?;
-        let trial = text(&mut socket, "64k", &sample(64 * 1024), large()).await;
+        let trial = text(&mut socket, "64k", &sample(64 * 1024), large(), late()).await;
         socket.close(GREETING).await;
         Some(trial)
     };
     let big = async {
         let mut socket = open().await?;
-        let trial = text(&mut socket, "1m", &sample(1_000_000), large()).await;
+        let trial = text(&mut socket, "1m", &sample(1_000_000), large(), late()).await;
         socket.close(GREETING).await;
         Some(trial)
     };
