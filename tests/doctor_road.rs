@@ -134,10 +134,10 @@ fn a_connection_that_lasts_is_sound() {
 
 #[test]
 fn a_timer_of_silence_is_told_by_the_busy_ones() {
-    let proxy = Longwire::start(&site(Backend::echo(), "proxy_read_timeout 1s; websocket_ping off;"));
-    let (id, sentence) = fault(&[&ws(proxy.addr()), "--idle", "4s"]);
+    let proxy = Longwire::start(&site(Backend::echo(), "proxy_read_timeout 2s; websocket_ping off;"));
+    let (id, sentence) = fault(&[&ws(proxy.addr()), "--idle", "8s"]);
     assert_eq!(id, "idle-timer", "{sentence}");
-    assert!(sentence.contains("a ping or a message every 400 ms stays open"), "{sentence}");
+    assert!(sentence.contains("a ping or a message every 800 ms stays open"), "{sentence}");
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn pings_that_are_not_counted_are_told_from_messages() {
     let addr = server(|mut peer| {
         let mut heard = Instant::now();
         loop {
-            let left = Duration::from_secs(1).saturating_sub(heard.elapsed());
+            let left = Duration::from_secs(2).saturating_sub(heard.elapsed());
             match peer.hear(left) {
                 Heard::Nothing => {
                     break drop(peer.tcp.write_all(&support::close(4000, "say something").bytes(None)));
@@ -159,7 +159,7 @@ fn pings_that_are_not_counted_are_told_from_messages() {
             }
         }
     });
-    let (status, json) = doctor(&[&ws(addr), "--idle", "4s"]);
+    let (status, json) = doctor(&[&ws(addr), "--idle", "8s"]);
     assert_eq!(status, Some(1), "{json:#}");
     assert_eq!(json["verdict"]["id"], "idle-timer", "{json:#}");
     assert_eq!(json["verdict"]["fault_of"], "server", "a Close frame comes from whoever speaks WebSocket");
@@ -202,18 +202,18 @@ fn ends_at_one_moment_are_a_reload() {
 
 #[test]
 fn what_is_forgotten_without_a_word_is_found_by_speaking_to_it() {
-    // As a NAT does: after two seconds of silence nothing gets through any more, and nobody is told.
+    // As a NAT does: after four seconds of silence nothing gets through any more, and nobody is told.
     let addr = server(|mut peer| {
-        if peer.serve_until(|| Duration::from_secs(2)) {
+        if peer.serve_until(|| Duration::from_secs(4)) {
             while !matches!(peer.hear(support::WAIT), Heard::End) {}
         }
     });
-    let (status, json) = doctor(&[&ws(addr), "--idle", "3s"]);
+    let (status, json) = doctor(&[&ws(addr), "--idle", "6s"]);
     assert_eq!(status, Some(1), "{json:#}");
     assert_eq!(json["verdict"]["id"], "silent-drop", "{json:#}");
     assert_eq!(json["verdict"]["fault_of"], "network");
     let sentence = json["verdict"]["sentence"].as_str().unwrap();
-    assert!(sentence.contains("between 1.5 s and 3 s of silence"), "{sentence}");
+    assert!(sentence.contains("between 3 s and 6 s of silence"), "{sentence}");
 }
 
 #[test]
@@ -277,18 +277,18 @@ fn a_session_of_polling_that_is_not_kept_together_is_found() {
         let (_, json) = doctor(&[&url(addr), "--no-messages"]);
         json["facts"]["sticky"]["socketio"].clone()
     };
+    // Twenty times, or as often as there is time for: how often the session was known, and how often it was not.
+    let counts = |facts: &Value| {
+        let of = |key: &str| facts["with_cookies"][key].as_u64().unwrap();
+        assert!((2..=20).contains(&of("asked")), "{facts:#}");
+        assert_eq!(of("known") + of("unknown"), of("asked"), "{facts:#}");
+        (of("known"), of("unknown"))
+    };
     let one = facts(polling(1, false));
-    assert_eq!(
-        (&one["with_cookies"]["known"], &one["without_cookies"]["unknown"]),
-        (&20.into(), &0.into()),
-        "{one:#}"
-    );
+    assert_eq!((counts(&one).1, &one["without_cookies"]["unknown"]), (0, &0.into()), "{one:#}");
     let two = facts(polling(2, false));
-    assert_eq!(
-        (&two["with_cookies"]["known"], &two["with_cookies"]["unknown"]),
-        (&10.into(), &10.into()),
-        "{two:#}"
-    );
+    let (known, unknown) = counts(&two);
+    assert!(unknown > 0 && known.abs_diff(unknown) <= 1, "{two:#}");
     let kept = facts(polling(2, true));
     assert_eq!(
         (&kept["with_cookies"]["unknown"], &kept["cookies"][0]),

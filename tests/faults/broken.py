@@ -143,8 +143,8 @@ class Relay:
     async def __call__(self, reader, writer):
         onward, backward = await asyncio.open_connection("127.0.0.1", self.port)
         loop = asyncio.get_running_loop()
-        self.until = loop.time() + self.black if self.black else None
-        directions = [self.carry(reader, backward, 0), self.carry(onward, writer, self.hold)]
+        until = loop.time() + self.black if self.black else None
+        directions = [self.carry(reader, backward, 0, until), self.carry(onward, writer, self.hold, until)]
         tasks = [asyncio.create_task(each) for each in directions]
         try:
             await asyncio.wait(tasks, timeout=self.cut, return_when=asyncio.FIRST_COMPLETED)
@@ -153,20 +153,20 @@ class Relay:
                 task.cancel()
             backward.close()
 
-    async def carry(self, reader, writer, hold):
-        """`hold`: after the head of the answer, nothing goes on before so many bytes are there."""
+    async def carry(self, reader, writer, hold, until):
+        """`hold`: after the head of the answer, nothing goes on before so many bytes are there. `until`: then nothing passes."""
         loop = asyncio.get_running_loop()
         waiting = b""
         if hold:
             writer.write(await reader.readuntil(b"\r\n\r\n"))
         while data := await reader.read(1 << 16):
-            if self.until and loop.time() > self.until:
+            if until and loop.time() > until:
                 continue
             waiting += data
             if len(waiting) >= hold:
                 writer.write(waiting)
                 await writer.drain()
                 waiting = b""
-        if self.until and loop.time() > self.until:
+        if until and loop.time() > until:
             # Whoever forgot a connection does not tell of its end either.
             await asyncio.Event().wait()

@@ -76,7 +76,7 @@ impl<'a> Run<'a> {
         let opened = || idle.sockets.iter().filter(|socket| socket.refused.is_none());
         Run {
             // Opened one after the other, sockets of the same age and sockets of the same moment are told apart by this.
-            same_ms: (idle.stagger_ms / 3).max(150),
+            same_ms: (idle.stagger_ms / 3).max(400),
             silent: opened().filter(|socket| socket.habit == Habit::Silent).collect(),
             busy: opened().filter(|socket| socket.habit != Habit::Silent && socket.is_witness()).collect(),
         }

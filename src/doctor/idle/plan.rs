@@ -28,7 +28,8 @@ impl Plan {
         sockets.extend(wakes.iter().rev().skip(1).map(|wake| (Habit::Silent, *wake)));
         Plan {
             asked_ms,
-            stagger_ms: (asked_ms / 10).clamp(500, 4_000),
+            // Not less: what a busy machine does too late must not look like another age.
+            stagger_ms: (asked_ms / 10).clamp(1_000, 4_000),
             // Often, so that also short timers are met by sockets that have said something.
             every_ms: (asked_ms / 10).clamp(100, 1_000),
             message: message.unwrap_or_default().to_owned(),
