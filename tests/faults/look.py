@@ -14,6 +14,8 @@ import urllib.parse
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 PATIENCE = 4.0
+# How long nothing comes on a WebSocket that stays open.
+SETTLE = 0.4
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
@@ -167,7 +169,7 @@ async def handshake(visit, **changed):
     if words[1] != "101":
         body = b""
         with contextlib.suppress(Exception):
-            body = await asyncio.wait_for(reader.read(2000), 0.5)
+            body = await asyncio.wait_for(reader.read(2000), SETTLE if headers.get("content-length") == "0" else PATIENCE)
         writer.close()
         where = f" to {headers['location']}" if "location" in headers else ""
         raise Trouble(f"{words[1]}{where}: {body[:2000].decode('latin-1')!r}")
@@ -193,7 +195,7 @@ async def handshake(visit, **changed):
     return Socket(reader, writer, 101, headers)
 
 
-async def words(visit, settle=0.4, **changed):
+async def words(visit, settle=SETTLE, **changed):
     """What a browser would meet: `refused`, `tls: ...`, `426: ...`, `101, open`, `101, closed 4401`, ..."""
     try:
         websocket = await handshake(visit, **changed)
