@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 
 use serde_json::json;
-use support::{Conn, Folder, Longwire, admin, check};
+use support::{Conn, Folder, Longwire, admin, check, until};
 
 const TOKEN: &str = "a-token-for-the-tests-0123456789";
 
@@ -113,7 +113,7 @@ fn it_comes_and_goes_with_a_reload() {
     assert_eq!(kept.ask(question).0.status(), 200);
     longwire.reload(plain);
     kept.expect_end();
-    assert!(std::net::TcpStream::connect(addr).is_err());
+    until("nobody listens there", || std::net::TcpStream::connect(addr).is_err());
 }
 
 #[test]

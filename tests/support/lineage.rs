@@ -106,9 +106,13 @@ impl Lineage {
     /// An upgrade that succeeds.
     pub fn upgrade(&self) -> Upgraded {
         let before = self.pid();
-        let began = Instant::now();
-        let said = self.ask_upgrade(&["tunnels handed over", "upgrade failed", "nothing changes"]);
-        let took = began.elapsed();
+        let mut took = Duration::ZERO;
+        let said = self.once_alone(|| {
+            let began = Instant::now();
+            let said = self.ask_upgrade(&["tunnels handed over", "upgrade failed", "nothing changes"]);
+            took = began.elapsed();
+            said
+        });
         let handed = said.lines().find_map(|line| {
             let (_, rest) = line.split_once("upgrade: process ")?;
             let tunnels = rest.split_once("handed over: ")?.1.trim().parse().ok()?;
@@ -118,6 +122,17 @@ impl Lineage {
         assert_ne!(now, before);
         self.pid.set(now);
         Upgraded { before, now, said, tunnels, took }
+    }
+
+    /// Asks for an upgrade until it is not refused because of the one before: the process that serves hears a moment
+    /// later than we see it that the old one has ended.
+    pub fn once_alone(&self, mut ask: impl FnMut() -> String) -> String {
+        let mut said = String::new();
+        until("the upgrade before has ended", || {
+            said = ask();
+            !said.contains("the one before has not ended")
+        });
+        said
     }
 
     /// An upgrade that comes to nothing: gives what was said of it. The process is the same.
