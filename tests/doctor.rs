@@ -5,6 +5,7 @@ mod support;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::Value;
 use support::backend::{nobody, switching};
@@ -100,6 +101,30 @@ fn what_stands_in_the_way_is_named() {
     }
     assert_eq!(verdict(&["ws://"]), "url-invalid");
     assert_eq!(verdict(&[&format!("wss://{}/", Backend::echo())]), "tls-on-plain-port");
+}
+
+/// Who ends late, on the first thing that is said, is asked what would let it stay, as one that ends at once.
+#[test]
+fn a_server_that_ends_on_a_ping_is_asked_for_subprotocols() {
+    let backend = Backend::new();
+    let addr = backend.addr();
+    let served = std::thread::spawn(move || verdict(&[&ws(addr)]));
+    while !served.is_finished() {
+        let Some(mut conn) = backend.accept_within(Duration::from_millis(20)) else { continue };
+        std::thread::spawn(move || {
+            let head = conn.try_read_head()?;
+            conn.try_upgrade(&head);
+            if head.has("sec-websocket-protocol") {
+                conn.echo();
+            } else {
+                conn.try_read_raw_frame()?;
+                conn.send_frame(&support::close(1000, ""));
+                conn.try_read_raw_frame();
+            }
+            Some(())
+        });
+    }
+    assert_eq!(served.join().unwrap(), "subprotocol-needed");
 }
 
 #[test]
