@@ -21,6 +21,7 @@ longwire-load handshakes --url URL ...   opens and leaves, again and again
                      when the message was to be sent. 0: the next message after the last answer (0)
   --count N          end after so many messages or handshakes
   --seconds S        end after so long (10)
+  --every SECONDS    with --rate: the times of each such span as well, by when a message was to be sent
   --full             no TLS session is taken up again
   --hold             say \"ready\" once all are open, and begin when a line comes on standard input
   --json             the result as JSON
@@ -52,6 +53,8 @@ pub(crate) struct Options {
     pub(crate) rate: f64,
     pub(crate) count: u64,
     pub(crate) time: Duration,
+    /// An open loop tells the times of each such span.
+    pub(crate) every: Option<Duration>,
     pub(crate) full: bool,
     pub(crate) hold: bool,
     pub(crate) json: bool,
@@ -109,6 +112,7 @@ fn load(parser: &mut lexopt::Parser, kind: Kind) -> Result<Args, lexopt::Error> 
         rate: 0.0,
         count: u64::MAX,
         time: Duration::from_secs(10),
+        every: None,
         full: false,
         hold: false,
         json: false,
@@ -121,6 +125,7 @@ fn load(parser: &mut lexopt::Parser, kind: Kind) -> Result<Args, lexopt::Error> 
             Long("rate") => options.rate = parser.value()?.parse()?,
             Long("count") => options.count = parser.value()?.parse()?,
             Long("seconds") => options.time = parser.value()?.parse_with(seconds)?,
+            Long("every") => options.every = Some(parser.value()?.parse_with(seconds)?),
             Long("full") => options.full = true,
             Long("hold") => options.hold = true,
             Long("json") => options.json = true,

@@ -22,6 +22,8 @@ const STRAGGLERS_NS: u64 = 5_000_000_000;
 #[derive(Default)]
 struct Outcome {
     times: Histogram,
+    /// The same by spans of `--every`.
+    spans: Vec<Histogram>,
     sent: u64,
     failed: u64,
     resumed: u64,
@@ -149,6 +151,7 @@ fn closed_loop(crowd: &mut Crowd, options: &Options) -> io::Result<Outcome> {
 struct Open<'a> {
     crowd: Crowd,
     options: &'a Options,
+    begun: u64,
     message: Vec<u8>,
     result: Outcome,
     /// When the messages of a connection that are under way were to be sent.
@@ -161,11 +164,19 @@ impl Open<'_> {
     fn new(crowd: Crowd, options: &Options) -> Open<'_> {
         let message = client_frame(OpCode::Binary, &vec![0x61; options.size]);
         let under_way = vec![VecDeque::new(); options.connections];
-        Open { crowd, options, message, result: Outcome::default(), under_way, expected: 0 }
+        Open {
+            begun: crowd.now(),
+            crowd,
+            options,
+            message,
+            result: Outcome::default(),
+            under_way,
+            expected: 0,
+        }
     }
 
     fn run(mut self) -> io::Result<Outcome> {
-        let begun = self.crowd.now();
+        let begun = self.begun;
         let rounds = (self.options.rate * self.options.time.as_secs_f64()) as u64;
         let rounds = rounds.min(self.options.count);
         let due = |round: u64| begun + (round as f64 * 1e9 / self.options.rate) as u64;
@@ -217,7 +228,14 @@ impl Open<'_> {
             What::Message => {
                 if let Some(due) = self.under_way[event.who].pop_front() {
                     self.expected -= 1;
-                    self.result.times.add(event.at.saturating_sub(due));
+                    let took = event.at.saturating_sub(due);
+                    self.result.times.add(took);
+                    if let Some(every) = self.options.every {
+                        let span = (due - self.begun) / every.as_nanos().max(1) as u64;
+                        let spans = &mut self.result.spans;
+                        spans.resize_with(spans.len().max(span as usize + 1), Histogram::default);
+                        spans[span as usize].add(took);
+                    }
                 }
             }
             What::Closed => {
@@ -268,11 +286,15 @@ fn print(options: &Options, result: &Outcome) {
     let (count, Outcome { failed, resumed, seconds, .. }) = (result.times.count(), result);
     let rate = count as f64 / seconds.max(1e-9);
     if options.json {
+        let spans: Vec<_> = result.spans.iter().map(span_json).collect();
         println!(
             "{{\"scenario\":\"{:?}\",\"connections\":{},\"size\":{},\"count\":{count},\"failed\":{failed},\
              \"resumed\":{resumed},\"seconds\":{seconds:.3},\"rate\":{rate:.1},\
-             \"p50_us\":{p50:.1},\"p99_us\":{p99:.1},\"p999_us\":{p999:.1}}}",
-            options.kind, options.connections, options.size
+             \"p50_us\":{p50:.1},\"p99_us\":{p99:.1},\"p999_us\":{p999:.1},\"spans\":[{}]}}",
+            options.kind,
+            options.connections,
+            options.size,
+            spans.join(",")
         );
     } else {
         println!(
@@ -281,4 +303,9 @@ fn print(options: &Options, result: &Outcome) {
             options.kind
         );
     }
+}
+
+fn span_json(times: &Histogram) -> String {
+    let [p50, p99] = [0.5, 0.99].map(|share| times.percentile_us(share));
+    format!("{{\"count\":{},\"p50_us\":{p50:.1},\"p99_us\":{p99:.1}}}", times.count())
 }
