@@ -326,20 +326,42 @@ impl Gathered {
             self.rows.truncate(wanted.limit + 1);
         }
     }
+}
 
-    /// Several parts as one, and the place where the next page begins, if there is one.
-    pub(super) fn join(parts: Vec<Gathered>, wanted: &Wanted) -> (Gathered, Option<String>) {
-        let mut all = Gathered::default();
-        for part in parts {
-            all.open += part.open;
-            all.total += part.total;
-            all.rows.extend(part.rows);
+/// A page of a list.
+#[derive(Debug)]
+pub(super) struct Page<'a> {
+    /// All that were looked at.
+    pub(super) open: usize,
+    /// Those that are meant, on all pages.
+    pub(super) total: usize,
+    /// In their order.
+    pub(super) rows: Vec<&'a Row>,
+    /// The place behind which the next page begins, if there is one.
+    pub(super) next: Option<String>,
+}
+
+impl Page<'_> {
+    /// The page of all parts. A row is large and its key takes a look at it: what is put in order are keys.
+    pub(super) fn of<'a>(parts: &'a [Gathered], wanted: &Wanted) -> Page<'a> {
+        let (sort, limit) = (&wanted.sort, wanted.limit);
+        let rows = parts.iter().flat_map(|part| &part.rows);
+        let mut keyed: Vec<_> = rows.map(|row| (sort.key(row), row.about.id, row)).collect();
+        let order =
+            |a: &(Key<'_>, u64, &Row), b: &(Key<'_>, u64, &Row)| sort.compare((&a.0, a.1), (&b.0, b.1));
+        let more = keyed.len() > limit;
+        if more {
+            keyed.select_nth_unstable_by(limit, order);
+            keyed.truncate(limit);
         }
-        all.rows.sort_unstable_by(|a, b| wanted.sort.order(a, b));
-        let more = all.rows.len() > wanted.limit;
-        all.rows.truncate(wanted.limit);
-        let next = all.rows.last().filter(|_| more).map(|row| wanted.sort.cursor(row));
-        (all, next)
+        keyed.sort_unstable_by(order);
+        let rows: Vec<_> = keyed.into_iter().map(|(_, _, row)| row).collect();
+        Page {
+            open: parts.iter().map(|part| part.open).sum(),
+            total: parts.iter().map(|part| part.total).sum(),
+            next: rows.last().filter(|_| more).map(|row| sort.cursor(row)),
+            rows,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `/api/tunnels`: who is connected, and ending that.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use longwire_conf::model::Level;
@@ -10,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{self, Answer};
 use super::ask::{Ask, Faulty, bad};
-use super::filter::{Filter, Gathered, Wanted, client_text, unknown};
+use super::filter::{Filter, Gathered, Page, Wanted, client_text, unknown};
 use crate::clock;
 use crate::tunnel::{Row, State};
 
@@ -20,6 +21,11 @@ const MOST_REASON: usize = 123;
 const RATE: f64 = 100.0;
 /// The most of them.
 const MOST_RATE: f64 = 100_000.0;
+
+/// Rows of a page that are written without a rest: a tenth of a millisecond or so.
+const AT_ONCE: usize = 64;
+/// The rest.
+const REST: Duration = Duration::from_millis(1);
 
 /// A tunnel as JSON.
 #[derive(Serialize)]
@@ -138,13 +144,6 @@ fn one(row: &Row) -> Answer {
 
 /// `GET /api/tunnels`.
 pub(super) async fn list(ask: Ask) -> Answer {
-    #[derive(Serialize)]
-    struct List<'a> {
-        total: usize,
-        open: usize,
-        next: Option<String>,
-        tunnels: Vec<Shown<'a>>,
-    }
     let wanted = match Wanted::parse(ask.query()) {
         Ok(wanted) => Arc::new(wanted),
         Err(words) => return *bad(words),
@@ -152,10 +151,31 @@ pub(super) async fn list(ask: Ask) -> Answer {
     let (now, looks_for) = (Moment::now(), wanted.clone());
     let step = move |found: &mut Gathered, row| found.take(row, &looks_for, now.process);
     let parts = ask.service.tunnels.fold(Gathered::default, step).await;
-    let (all, next) = Gathered::join(parts, &wanted);
-    let clients: Vec<_> = all.rows.iter().map(|row| client_text(&row.about.client)).collect();
-    let tunnels = all.rows.iter().zip(&clients).map(|(row, client)| shown(row, client, now)).collect();
-    answer::json(&List { total: all.total, open: all.open, next, tunnels })
+    let Page { open, total, rows, next } = Page::of(&parts, &wanted);
+    let rows = write_rows(&rows, now).await;
+    let body = rows.and_then(|rows| {
+        let next = serde_json::to_string(&next)?;
+        Ok(format!("{{\"total\":{total},\"open\":{open},\"next\":{next},\"tunnels\":[{rows}]}}\n"))
+    });
+    match body {
+        Ok(body) => answer::text("application/json", body),
+        Err(error) => answer::error(StatusCode::INTERNAL_SERVER_ERROR, error),
+    }
+}
+
+/// Rows as they stand in an array, written with a rest now and then: see the strides of a pump.
+async fn write_rows(rows: &[&Row], now: Moment) -> serde_json::Result<String> {
+    let mut text = String::new();
+    for (number, row) in rows.iter().enumerate() {
+        if number > 0 {
+            text.push(',');
+            if number % AT_ONCE == 0 {
+                tokio::time::sleep(REST).await;
+            }
+        }
+        text.push_str(&serde_json::to_string(&shown(row, &client_text(&row.about.client), now))?);
+    }
+    Ok(text)
 }
 
 /// The number in the path.

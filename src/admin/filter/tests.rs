@@ -42,9 +42,9 @@ fn page(wanted: &Wanted) -> (Vec<u64>, usize, Option<String>) {
     // As two pumps and the tasks would do it.
     let mut parts: Vec<_> = (0..3).map(|_| Gathered::default()).collect();
     (1..=100).for_each(|id| parts[id as usize % 3].take(row(id), wanted, NOW));
-    let (all, next) = Gathered::join(parts, wanted);
-    assert_eq!(all.open, 100);
-    (all.rows.iter().map(|row| row.about.id).collect(), all.total, next)
+    let Page { open, total, rows, next } = Page::of(&parts, wanted);
+    assert_eq!(open, 100);
+    (rows.iter().map(|row| row.about.id).collect(), total, next)
 }
 
 fn found(query: &str) -> Vec<u64> {

@@ -2,10 +2,7 @@
 
 use super::super::table::{Errand, Row, Shown, State};
 use super::kernel::Kernel;
-use super::thread::Thread;
-
-/// Slots that an errand passes between two batches of events: some ten microseconds.
-const STRIDE: usize = 128;
+use super::thread::{STRIDE, Thread};
 
 impl<K: Kernel> Thread<K> {
     /// Takes an errand; it is run in turn.

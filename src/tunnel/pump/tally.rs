@@ -11,13 +11,10 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::kernel::Kernel;
-use super::thread::Thread;
+use super::thread::{STRIDE, Thread};
 use crate::clock;
 use crate::tunnel::table::{Place, State};
 use crate::tunnel::tally::{Tally, Traffic};
-
-/// Slots that are passed between two batches of events: as many as an errand passes.
-const STRIDE: usize = if cfg!(test) { 2 } else { 128 };
 
 /// A walk past the slots of a pump.
 pub(super) struct Count {

@@ -20,6 +20,12 @@ use super::wheel::Wheel;
 use super::{Handle, Line, Message};
 use crate::tls;
 
+/// Slots that are passed for somebody who asks, before others have their turn: a quarter of a millisecond or so.
+pub(super) const STRIDE: usize = if cfg!(test) { 2 } else { 512 };
+/// Microseconds from one stride to the next. A pump that went on without a rest would hold a processor for milliseconds,
+/// and whoever else wants it waits: clients and backends on the same machine, and the messages for them.
+const REST_US: u64 = 1000;
+
 /// A pump.
 pub(super) struct Thread<K: Kernel> {
     /// This pump, as others see it.
@@ -30,6 +36,8 @@ pub(super) struct Thread<K: Kernel> {
     pub(super) errands: VecDeque<Box<Errand>>,
     /// Counts under way, one after the other.
     pub(super) counts: VecDeque<Box<Count>>,
+    /// When the next stride is due.
+    stride_us: u64,
     /// What tunnels that have left carried here; less what those that came had carried before.
     pub(super) carried: Traffic,
     /// Wished of all tunnels, those that open now as well.
@@ -69,6 +77,7 @@ impl<K: Kernel> Thread<K> {
             slots: Slab::new(),
             errands: VecDeque::new(),
             counts: VecDeque::new(),
+            stride_us: 0,
             carried: Traffic::default(),
             wish: None,
             drain: None,
@@ -104,7 +113,8 @@ impl<K: Kernel> Thread<K> {
                 Message::Park(park) => self.park(park, kernel),
             }
         }
-        if self.is_asked() {
+        if self.is_asked() && self.now_us >= self.stride_us {
+            self.stride_us = self.now_us.saturating_add(REST_US);
             self.run_errand();
             self.run_count();
         }
@@ -118,10 +128,11 @@ impl<K: Kernel> Thread<K> {
 
     /// How long to wait for events.
     fn patience(&mut self) -> Option<Duration> {
-        if !self.run.is_empty() || self.is_asked() {
+        if !self.run.is_empty() {
             return Some(Duration::ZERO);
         }
-        let next = self.wheel.next_us()?;
+        let stride = self.is_asked().then_some(self.stride_us);
+        let next = self.wheel.next_us().into_iter().chain(stride).min()?;
         // The time of the last events will do: ticks are coarse.
         Some(Duration::from_micros(next.saturating_sub(self.now_us)))
     }

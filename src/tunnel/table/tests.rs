@@ -249,6 +249,23 @@ async fn a_list_may_be_asked_for_at_any_time() {
     assert_eq!((list.len(), messages), (200, 800));
 }
 
+/// Whoever looks leaves the processor to others: two slots at a time in tests, a millisecond apart.
+#[tokio::test]
+async fn a_walk_rests_between_strides() {
+    let house = House::new(1);
+    let _all: Vec<_> = (1..=10).map(|id| house.open(id, None)).collect();
+    for _ in 0..3 {
+        let begun = clock::now_us();
+        assert_eq!(house.tunnels.list().await.len(), 10);
+        let took = clock::now_us() - begun;
+        assert!(took >= 4000, "five strides in {took} us");
+        let begun = clock::now_us();
+        house.tunnels.tally().await;
+        let took = clock::now_us() - begun;
+        assert!(took >= 4000, "five strides in {took} us");
+    }
+}
+
 /// So many in a second, of those that are meant, with the words that were given.
 #[tokio::test]
 async fn some_are_closed_at_a_rate() {
