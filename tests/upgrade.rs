@@ -7,7 +7,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -50,7 +50,9 @@ fn every_tunnel_goes_over() {
         // The machine of a short test is busy with others, and the program is built without optimisation.
         let most = Duration::from_millis(if is_long() { 250 } else { 2000 });
         assert!(pauses.quantile(0.99) < most, "{pauses}");
+        let handed_over = Instant::now();
         line.wait_gone(upgraded.before);
+        assert!(handed_over.elapsed() < Duration::from_secs(10), "the old process stayed");
         assert_eq!(line.folder().read("longwire.pid").trim(), upgraded.now.to_string());
         if number == 1 {
             files = line.open_files();
