@@ -9,6 +9,7 @@ pub mod route;
 pub mod guard;
 pub mod log;
 pub mod metrics;
+pub mod trace;
 pub mod upstream;
 pub mod tunnel;
 pub mod snapshot;

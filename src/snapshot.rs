@@ -18,6 +18,7 @@ use crate::net::{Endpoint, Version};
 use crate::route::facts::Facts;
 use crate::route::variables::{Machine, Maps, Scope};
 use crate::tls::{self, Connector, Offer};
+use crate::trace::{Exporter, Exporters};
 use crate::upstream::balance::Params;
 use crate::upstream::{Check, Group, Keepalive, Ledger, Lookup, Place, Resolver, Security, Setup, Source};
 
@@ -55,6 +56,10 @@ pub struct Snapshot {
     resolvers: Resolvers,
     /// What servers have to do, in all configurations.
     pub ledger: Arc<Ledger>,
+    /// Where spans go.
+    pub exporter: Option<Exporter>,
+    /// Those of all configurations.
+    pub exporters: Exporters,
 }
 
 impl Snapshot {
@@ -97,6 +102,10 @@ impl Snapshot {
                 }
             });
         }
+        let exporter = Exporter::new(&config.otel).unwrap_or_else(|(span, message)| {
+            faults.push(fault(Severity::Error, span, message, Vec::new()));
+            None
+        });
         if faults.is_empty() {
             let maps = Maps::new(&config.maps).with(&config.geos, &config.splits);
             let logs = Arc::new(logs);
@@ -118,6 +127,8 @@ impl Snapshot {
                 ticket_keys,
                 resolvers,
                 ledger,
+                exporter,
+                exporters: previous.map(|p| p.exporters.clone()).unwrap_or_default(),
             })
         } else {
             Err(faults)
@@ -180,6 +191,9 @@ impl Snapshot {
             group.start(checks.remove(&index).unwrap_or_default(), known.map(|group| &**group), &self.logs);
         }
         before.into_values().for_each(|group| group.retire());
+        if let Some(exporter) = &self.exporter {
+            exporter.start(self.logs.clone(), &self.exporters);
+        }
     }
 
     /// The health check of a location, and the group that it is of.

@@ -192,7 +192,8 @@ impl<'a> Tries<'a> {
         lease: Lease,
     ) -> Result<Connection, Failure> {
         let begun = clock::now_us();
-        x.facts.outcome.tries.push(Try { address: server.endpoint.to_string(), ..Try::default() });
+        let trace = x.trace_try(false);
+        x.facts.outcome.tries.push(Try { address: server.endpoint.to_string(), trace, ..Try::default() });
         let settings = &x.settings;
         let opened = upstream::open(
             &server.endpoint,
@@ -214,6 +215,7 @@ impl<'a> Tries<'a> {
                 };
                 x.last_try().status = status;
                 x.last_try().response_us = Some(clock::now_us() - begun);
+                x.trace_try_failed(&fault);
                 tell(x, self.route, server, self.route.group.failed(server), &fault.to_string());
                 let kind = match fault.stage {
                     Stage::Timeout => HandshakeFault::BackendTimeout,
@@ -235,7 +237,8 @@ impl<'a> Tries<'a> {
         let reused = connection.requests > 0;
         if reused {
             let address = server.endpoint.to_string();
-            x.facts.outcome.tries.push(Try { address, connect_us: Some(0), ..Try::default() });
+            let trace = x.trace_try(true);
+            x.facts.outcome.tries.push(Try { address, connect_us: Some(0), trace, ..Try::default() });
         }
         let request = build(x, self.outgoing);
         connection.requests += 1;
@@ -274,10 +277,12 @@ impl<'a> Tries<'a> {
                 (504, NextReason::Timeout, words)
             }
         };
-        if let Some(status) = fault_of_client(x) {
+        if let Some((status, words)) = fault_of_client(x) {
+            x.trace_try_failed(words);
             return Err(Failure::Client(status));
         }
         x.last_try().status = status;
+        x.trace_try_failed(&words);
         tell(x, self.route, server, self.route.group.failed(server), &words);
         let is_late = reason == NextReason::Timeout;
         let kind = if is_late { HandshakeFault::BackendTimeout } else { HandshakeFault::BackendBroke };
@@ -295,7 +300,7 @@ fn tell(x: &Exchange, route: &Route, server: &Server, change: Option<Change>, wh
 }
 
 /// What the client did to its own request, if that is why there is no answer.
-fn fault_of_client(x: &Exchange) -> Option<u16> {
+fn fault_of_client(x: &Exchange) -> Option<(u16, &'static str)> {
     let progress = &x.request_progress;
     let (status, words) = if progress.too_large.load(Relaxed) {
         (413, "client intended to send too large chunked body")
@@ -307,7 +312,7 @@ fn fault_of_client(x: &Exchange) -> Option<u16> {
         return None;
     };
     x.trouble(HandshakeFault::BadRequest, format_args!("{words}"));
-    Some(status)
+    Some((status, words))
 }
 
 fn security(x: &Exchange, snapshot: &Snapshot, route: &Route) -> Result<Option<Security>, u16> {
@@ -421,6 +426,7 @@ fn build(x: &mut Exchange, outgoing: &Outgoing) -> Request<Body> {
     *request.method_mut() = outgoing.method.clone();
     *request.uri_mut() = outgoing.uri.clone();
     *request.headers_mut() = outgoing.headers.clone();
+    x.trace_parent(request.headers_mut());
     // Carries how the client spelt its header names.
     *request.extensions_mut() = x.extensions.clone();
     request

@@ -68,7 +68,9 @@ impl Epilogue {
             texts.push(facts.headers.get(name).map(HeaderValue::as_bytes));
         }
         let asked = ending.keep(&service.snapshot.scope(facts), &mut texts);
-        let (facts, slots) = (journal.facts, journal.slots);
+        let (mut facts, slots) = (journal.facts, journal.slots);
+        // Their spans have ended.
+        facts.outcome.tries.iter_mut().for_each(|one| one.trace = None);
         Epilogue {
             texts: texts.finish(),
             tries: asked.then(|| facts.outcome.tries.into()),
@@ -154,6 +156,7 @@ impl Epilogue {
             proxy_host: String::new(),
             proxy_port: String::new(),
             upstream,
+            trace: None,
             outcome: Outcome::default(),
         }
     }

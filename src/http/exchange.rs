@@ -20,6 +20,7 @@ use super::gzip::{Gzipped, Sizes};
 use super::handshake::Switch;
 use super::http2;
 use super::journal::Journal;
+use super::traces::failure;
 use crate::clock::{self, micros};
 use crate::guard::Slot;
 use crate::metrics::{COUNTS, HandshakeFault};
@@ -230,6 +231,7 @@ impl Exchange {
             proxy_host: String::new(),
             proxy_port: String::new(),
             upstream: String::new(),
+            trace: None,
             outcome: Outcome { now_us: now, ..Outcome::default() },
         };
         let settings = server.settings.clone();
@@ -325,6 +327,7 @@ impl Exchange {
         let headers = std::mem::take(&mut self.facts.headers);
         self.facts.headers = accepted(headers, server);
         self.settings = server.settings.clone();
+        self.begin_trace();
         index
     }
 
@@ -409,13 +412,18 @@ impl Exchange {
     }
 
     /// There is no WebSocket: says why, and whose fault that is.
-    fn tell_fault(&self) {
-        if let Some(Fault { kind, reason, page, level }) = self.lock_fault().take() {
+    fn tell_fault(&mut self) {
+        let fault = self.lock_fault().take();
+        if let Some(Fault { kind, reason, page, level }) = fault {
             COUNTS.failed(kind);
             let page = page.map(|page| format!(" (error_page led to {page})")).unwrap_or_default();
             let whose =
                 kind.of().map_or("refused by the backend".to_owned(), |of| format!("fault of the {of}"));
-            self.log(level, format_args!("WebSocket handshake failed, {whose}: {reason}{page}"));
+            let told = format!("{whose}: {reason}{page}");
+            self.log(level, format_args!("WebSocket handshake failed, {told}"));
+            if let Some(trace) = &mut self.facts.trace {
+                trace.failure = Some(failure(kind, told));
+            }
         }
     }
 
@@ -522,7 +530,9 @@ impl Exchange {
     }
 
     /// What will become the access log's line.
-    pub(super) fn journal(self) -> Journal {
+    pub(super) fn journal(mut self) -> Journal {
+        // What never came to a location.
+        self.settle_trace();
         Journal::new(
             self.service,
             self.shared,
@@ -560,7 +570,7 @@ fn request_id() -> String {
 }
 
 /// Random bytes, of which the kernel is asked for some more at once.
-fn random() -> [u8; 16] {
+pub(super) fn random() -> [u8; 16] {
     thread_local! {
         static POOL: RefCell<Vec<[u8; 16]>> = const { RefCell::new(Vec::new()) };
     }

@@ -157,14 +157,15 @@ pub(super) struct Switching(Box<(OnUpgrade, OnUpgrade, Negotiated, Arc<Place>, S
 impl Switching {
     /// Opens the tunnel, once hyper is done with the client's connection. Until then `arrival` is held.
     pub(super) async fn finish(self, arrival: Arrival) {
-        let (client, backend, negotiated, place, slot, journal) = *self.0;
+        let (client, backend, negotiated, place, slot, mut journal) = *self.0;
         match streams(client, backend, journal.settings().send_timeout).await {
             Ok(ends) => run(ends, negotiated, place, slot, journal, arrival).await,
             Err((kind, reason)) => {
                 COUNTS.failed(kind);
                 let whose = kind.of().unwrap_or_default();
-                let told = format_args!("WebSocket handshake failed, fault of the {whose}: {reason}");
-                journal.log(Level::Error, told);
+                let told = format!("fault of the {whose}: {reason}");
+                journal.log(Level::Error, format_args!("WebSocket handshake failed, {told}"));
+                journal.trace_failure(kind, told);
                 journal.write();
             }
         }
@@ -204,7 +205,7 @@ async fn run(
     negotiated: Negotiated,
     place: Arc<Place>,
     slot: Slot,
-    journal: Journal,
+    mut journal: Journal,
     arrival: Arrival,
 ) {
     let settings = journal.settings().clone();
@@ -216,6 +217,9 @@ async fn run(
     }
     let opened = clock::now_us();
     COUNTS.handshakes_opened.add();
+    // A tunnel may last for days, and a trace that nobody sees before its end helps nobody.
+    journal.facts.outcome.now_us = opened;
+    journal.end_spans();
     let service = journal.service().clone();
     let (server, spoken) = (server_of(&journal), spoken(&negotiated));
     journal.log(Level::Notice, format_args!("tunnel opened to {server}{spoken}"));

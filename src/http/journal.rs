@@ -102,6 +102,7 @@ impl Journal {
         self.facts.outcome.gzip =
             self.packed.as_ref().map(|sizes| [&sizes.before, &sizes.after].map(|count| count.load(Relaxed)));
         self.facts.request_length += self.request.bytes.load(Relaxed);
+        self.end_spans();
         let snapshot = &self.service.snapshot;
         let scope = snapshot.scope(&self.facts);
         snapshot.logs.access(&self.settings.access_log, &snapshot.config.log_formats, &scope);

@@ -26,6 +26,7 @@ mod places;
 mod proxy;
 mod rewrite;
 mod target;
+mod traces;
 
 use std::sync::Arc;
 

@@ -179,6 +179,7 @@ impl Exchange {
                 },
             };
             let location = self.enter(found.location);
+            self.settle_trace();
             if let Some(step) = self.unsupported() {
                 return step;
             }
@@ -253,6 +254,7 @@ impl Exchange {
         let location = limited.map_or(location, |block| &block.location);
         self.settings = location.settings.clone();
         self.facts.course.root = Some(self.settings.root.clone());
+        self.trace_route(location);
         location
     }
 

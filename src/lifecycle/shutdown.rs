@@ -17,6 +17,8 @@ use crate::{clock, parting};
 
 /// After SIGTERM, how long tunnels have for their Close frames.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
+/// When the process ends in order, how long the spans of its last requests have to be sent.
+const SPANS_PATIENCE: Duration = Duration::from_secs(3);
 /// Then, how long they have to be told of in the logs.
 const CUT_PATIENCE: Duration = Duration::from_millis(200);
 
@@ -43,14 +45,18 @@ async fn empty(running: Running, code: CloseCode, cause: Cause) -> Arc<Logs> {
     // nginx: 0 is none.
     let cap = snapshot.config.main.worker_shutdown_timeout.filter(|cap| !cap.is_zero());
     let everybody = parting::everybody(&snapshot, code, cause, cap);
+    let exporters = snapshot.exporters.clone();
     drop(snapshot);
     let mut end = End::new(running);
     let count = end.tunnels.drain(everybody).await;
     say(&end.logs, Level::Notice, format_args!("tunnels that are told to go, one after the other: {count}"));
     if end.wind_down(cap).await == Wound::Hurried {
         end.hurry().await;
+        return end.cut().await;
     }
-    end.cut().await
+    let logs = end.cut().await;
+    exporters.finish(SPANS_PATIENCE).await;
+    logs
 }
 
 /// What is left of a process that ends.

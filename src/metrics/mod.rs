@@ -31,6 +31,11 @@ impl Counter {
         self.0.fetch_add(1, Relaxed);
     }
 
+    /// So many more.
+    pub fn add_all(&self, count: u64) {
+        self.0.fetch_add(count, Relaxed);
+    }
+
     /// How many.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
@@ -78,6 +83,12 @@ pub struct Counts {
     pub upgrades_done: Counter,
     /// Upgrades that came to nothing: this process went on.
     pub upgrades_failed: Counter,
+    /// Spans that a collector has taken.
+    pub spans_exported: Counter,
+    /// Spans that found no room to wait.
+    pub spans_dropped: Counter,
+    /// Spans that a collector did not take.
+    pub spans_failed: Counter,
 }
 
 impl Counts {
@@ -99,6 +110,9 @@ impl Counts {
             configured_unix_us: AtomicU64::new(0),
             upgrades_done: Counter::new(),
             upgrades_failed: Counter::new(),
+            spans_exported: Counter::new(),
+            spans_dropped: Counter::new(),
+            spans_failed: Counter::new(),
         }
     }
 

@@ -8,6 +8,7 @@ use http::HeaderMap;
 use longwire_conf::model::Root;
 use longwire_conf::pattern::Pattern;
 
+use super::trace::{Trace, TryTrace};
 use crate::tls::Client;
 
 /// Somebody's address.
@@ -117,6 +118,8 @@ pub struct Facts {
     pub proxy_port: String,
     /// URL at the backend that was tried last, for the error log.
     pub upstream: String,
+    /// Its trace; `None` where nothing asks for it.
+    pub trace: Option<Box<Trace>>,
     /// What came of it so far.
     pub outcome: Outcome,
 }
@@ -218,6 +221,8 @@ pub struct Try {
     pub received: u64,
     /// See above.
     pub sent: u64,
+    /// What is noted for its span, where the request is traced.
+    pub trace: Option<Box<TryTrace>>,
 }
 
 /// What a tunnel did.

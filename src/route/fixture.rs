@@ -7,8 +7,8 @@ use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 use longwire_conf::model::{
     Alias, Content, Expires, Expiry, Gzip, GzipProxied, IfModifiedSince, Location, Map, Matcher,
-    NextUpstream, OnRemoval, ProxyPass, ProxyRedirect, ProxySsl, ProxyTarget, Return, Root, Rule, Satisfy,
-    Server, ServerName, Settings, Tls,
+    NextUpstream, OnRemoval, Propagation, ProxyPass, ProxyRedirect, ProxySsl, ProxyTarget, Return, Root,
+    Rule, Satisfy, Server, ServerName, Settings, Tls, Tracing,
 };
 use longwire_conf::pattern::Pattern;
 use longwire_conf::source::Span;
@@ -109,6 +109,7 @@ pub(crate) fn facts(target: &str) -> Facts {
         proxy_host: "backend:3000".to_owned(),
         proxy_port: "3000".to_owned(),
         upstream: String::new(),
+        trace: None,
         outcome: Outcome { now_us: 2_003_999, ..Outcome::default() },
     }
 }
@@ -192,6 +193,12 @@ pub(crate) fn settings() -> Settings {
             http10: false,
         }),
         unsupported: Arc::default(),
+        tracing: Arc::new(Tracing {
+            trace: None,
+            context: Propagation::default(),
+            span_name: None,
+            span_attr: Arc::default(),
+        }),
         websocket_ping: None,
         websocket_max_message: None,
         websocket_close_timeout: minute,

@@ -9,6 +9,7 @@ use super::facts::{ConnectionFacts, Facts, Peer, Protocol, TlsFacts, Try, Tunnel
 use super::fields::{header, remote_user};
 use super::files::{file_path, folder};
 use super::gzip::ratio;
+use super::trace::hex;
 use super::uri::{bytes, unparsed};
 use super::variables::Scope;
 use crate::tls::{Client, ClientCertificate, groups, suites};
@@ -78,6 +79,13 @@ impl<'a> Scope<'a> {
             Known::BodyBytesSent => plain(facts.outcome.body_bytes_sent),
             Known::GzipRatio => facts.outcome.gzip.and_then(|[before, after]| plain(ratio(before, after))),
             Known::Hostname => borrowed(&self.machine.hostname),
+            Known::OtelTraceId => plain(hex(&facts.trace.as_ref()?.own.trace_id)),
+            Known::OtelSpanId => plain(hex(&facts.trace.as_ref()?.own.span_id)),
+            Known::OtelParentId => plain(hex(&facts.trace.as_ref()?.parent.as_ref()?.span_id)),
+            Known::OtelParentSampled => {
+                let parent = facts.trace.as_ref().and_then(|trace| trace.parent.as_ref());
+                borrowed(if parent.is_some_and(|parent| parent.sampled) { "1" } else { "0" })
+            }
             Known::Pid => plain(self.machine.pid),
             Known::NginxVersion => borrowed(NGINX_VERSION),
             Known::Msec => plain(seconds(self.unix_us())),
@@ -205,7 +213,8 @@ pub fn request_line(facts: &Facts) -> String {
     format!("{} {} {}", facts.method, facts.target, protocol(facts))
 }
 
-fn protocol(facts: &Facts) -> &'static str {
+/// The version of HTTP, as nginx writes it.
+pub fn protocol(facts: &Facts) -> &'static str {
     match facts.protocol {
         Protocol::Http10 => "HTTP/1.0",
         Protocol::Http11 => "HTTP/1.1",
@@ -268,6 +277,7 @@ fn binary(peer: &Peer) -> Vec<u8> {
 mod tests {
     use super::super::facts::Limited;
     use super::super::fixture::{facts, headers, template, variable, with_scope};
+    use super::super::trace::Trace;
     use super::*;
     use std::sync::Arc;
 
@@ -320,7 +330,12 @@ mod tests {
             response_length: 7,
             received: 8,
             sent: 9,
+            trace: None,
         };
+        let parent = ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        let mut trace = Trace::new(&headers(&[parent]), [1; 16], [9; 8]);
+        trace.follow(true);
+        facts.trace = Some(Box::new(trace));
         facts.outcome.tries = vec![failed, served];
         facts.outcome.tunnel = Some(TunnelFacts {
             duration_us: 3_600_001_000,
@@ -357,6 +372,10 @@ mod tests {
         ("https", Some("on"), Some("")),
         ("msec", Some("1795407171.003"), Some("1795407171.003")),
         ("nginx_version", Some(NGINX_VERSION), Some(NGINX_VERSION)),
+        ("otel_trace_id", Some("4bf92f3577b34da6a3ce929d0e0e4736"), None),
+        ("otel_span_id", Some("0909090909090909"), None),
+        ("otel_parent_id", Some("00f067aa0ba902b7"), None),
+        ("otel_parent_sampled", Some("1"), Some("0")),
         ("pid", Some("77"), Some("77")),
         ("pipe", Some("."), Some(".")),
         ("proxy_add_x_forwarded_for", Some("1.1.1.1, 2.2.2.2, 192.0.2.7"), Some("192.0.2.7")),

@@ -18,6 +18,7 @@ pub mod realip;
 pub mod redirect;
 pub mod rewrite;
 pub mod server;
+pub mod trace;
 pub mod uri;
 pub mod variables;
 

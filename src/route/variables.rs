@@ -9,7 +9,7 @@ use longwire_conf::template::{Part, Template, Variable};
 
 use super::facts::{Captures, Facts};
 use super::fields::{arg, cookie, header, set_cookie};
-pub use super::known::{NGINX_VERSION, address, request_line};
+pub use super::known::{NGINX_VERSION, address, protocol, request_line};
 pub use super::map::Maps;
 use super::uri::{bytes, escape_args, text};
 

@@ -67,6 +67,8 @@ pub struct Counters {
     pub reloads: Done,
     /// Upgrades.
     pub upgrades: Done,
+    /// Spans of traces.
+    pub spans: Spans,
     /// Threads that carry tunnels.
     pub pumps: Vec<Pump>,
     /// The share of its time that each of them was busy in the last second.
@@ -241,6 +243,17 @@ pub struct Done {
     /// Done.
     pub ok: u64,
     /// Failed: nothing changed.
+    pub failed: u64,
+}
+
+/// Spans of traces, by what became of them.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Spans {
+    /// A collector has taken them.
+    pub exported: u64,
+    /// They found no room to wait.
+    pub dropped: u64,
+    /// A collector did not take them.
     pub failed: u64,
 }
 

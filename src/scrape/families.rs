@@ -103,6 +103,8 @@ families! {
         "Reloads of the configuration; failed: the one in force stayed."
     UPGRADES Counter "longwire_upgrades_total" ["outcome"]
         "Upgrades: ok counts the one by which this process took over, failed those that it survived."
+    SPANS Counter "longwire_spans_total" ["outcome"]
+        "Spans of traces: exported to the collector, dropped for want of room to wait, failed: the collector did not take them."
     PUMP_TUNNELS Gauge "longwire_pump_tunnels" ["pump"]
         "Open tunnels of each thread that carries them."
     PUMP_BUSY Counter "longwire_pump_busy_seconds_total" ["pump"]

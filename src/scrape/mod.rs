@@ -89,6 +89,11 @@ fn counted() -> Counters {
         accepts_failed: COUNTS.accepts_failed.get(),
         reloads: Done { ok: COUNTS.reloads_done.get(), failed: COUNTS.reloads_failed.get() },
         upgrades: Done { ok: COUNTS.upgrades_done.get(), failed: COUNTS.upgrades_failed.get() },
+        spans: Spans {
+            exported: COUNTS.spans_exported.get(),
+            dropped: COUNTS.spans_dropped.get(),
+            failed: COUNTS.spans_failed.get(),
+        },
         ..Counters::default()
     }
 }

@@ -79,6 +79,8 @@ fn process(page: &mut Page, c: &Counters) {
     for (family, done) in [(families::RELOADS, c.reloads), (families::UPGRADES, c.upgrades)] {
         page.family(family, [(words(["ok"]), done.ok as f64), (words(["failed"]), done.failed as f64)]);
     }
+    let spans = [("exported", c.spans.exported), ("dropped", c.spans.dropped), ("failed", c.spans.failed)];
+    page.family(families::SPANS, spans.map(|(outcome, count)| (words([outcome]), count as f64)));
     let pumps = || (0..).map(|pump: usize| vec![pump.to_string()]).zip(&c.pumps);
     page.family(families::PUMP_TUNNELS, pumps().map(|(label, pump)| (label, pump.tunnels as f64)));
     page.family(families::PUMP_BUSY, pumps().map(|(label, pump)| (label, pump.busy_seconds)));

@@ -146,6 +146,21 @@ pub(super) fn load_roots(path: &Path) -> Result<rustls::RootCertStore, Certifica
     Ok(roots)
 }
 
+/// Where Linux systems keep the roots that they trust.
+const SYSTEM: [&str; 5] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The file with the roots that the system trusts (`SSL_CERT_FILE` as OpenSSL reads it, else the usual places).
+pub fn system_roots() -> Option<PathBuf> {
+    let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    named.or_else(|| SYSTEM.iter().map(PathBuf::from).find(|path| path.exists()))
+}
+
 /// A certificate for the given names, made in memory, that nobody trusts. Names that DNS does not know are left out.
 pub fn self_signed(names: &[String]) -> Result<Arc<CertifiedKey>, String> {
     let mut wanted: Vec<String> = names.iter().filter(|n| is_dns_name(n)).cloned().collect();

@@ -1,10 +1,12 @@
 //! TLS towards backends (`proxy_ssl_*`).
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use longwire_conf::model::ProxySsl;
+use longwire_conf::Span;
+use longwire_conf::model::{Protocols, ProxySsl, Spanned};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -16,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::secrets::{self, Collector};
 use super::tap::Tap;
-use super::{CertificateError, Conn, Secured, certificate, load};
+use super::{CertificateError, Conn, Secured, certificate, load, system_roots};
 use crate::net::Stream;
 
 /// Settings with the contents of their files, as a digest: connections of equal ones are as good as each other.
@@ -51,6 +53,29 @@ impl Connector {
 
 /// Builds a connector from `proxy_ssl_*`.
 pub fn connector(settings: &ProxySsl) -> Result<Connector, CertificateError> {
+    speaking(settings, b"http/1.1")
+}
+
+/// Builds a connector to a server that has to prove its name by the roots of this file, else by those of the system.
+pub fn verifying(trusted: Option<&Spanned<PathBuf>>, protocol: &[u8]) -> Result<Connector, CertificateError> {
+    let system = || system_roots().map(|value| Spanned { value, span: Span::default() });
+    let Some(trusted) = trusted.cloned().or_else(system) else {
+        let reason = "no trusted certificates on this system: install ca-certificates, or name a file".into();
+        return Err(CertificateError { path: "https".into(), in_key: false, denied: false, reason });
+    };
+    let settings = ProxySsl {
+        verify: true,
+        trusted: Some(trusted),
+        name: None,
+        server_name: true,
+        protocols: Protocols::default(),
+        session_reuse: true,
+        certificate: None,
+    };
+    speaking(&settings, protocol)
+}
+
+fn speaking(settings: &ProxySsl, protocol: &[u8]) -> Result<Connector, CertificateError> {
     let provider = Arc::new(default_provider());
     let mut versions = Vec::new();
     if settings.protocols.tls13 {
@@ -90,7 +115,7 @@ pub fn connector(settings: &ProxySsl) -> Result<Connector, CertificateError> {
         }
     };
     config.enable_sni = settings.server_name;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     config.enable_secret_extraction = true;
     config.key_log = Arc::new(Collector);
     if !settings.session_reuse {

@@ -20,10 +20,10 @@ pub mod tickets;
 mod x509;
 
 pub use accept::{Hello, Offer, Resumption, handshake, offer, rejecting_offer, with_http2};
-pub use certificate::{CertificateError, Found, Loaded, load, self_signed};
+pub use certificate::{CertificateError, Found, Loaded, load, self_signed, system_roots};
 pub use cipher::cool;
 pub use client::{Asking, Client, Mistrust, asking};
-pub use connect::{Connector, Fingerprint, connector};
+pub use connect::{Connector, Fingerprint, connector, verifying};
 pub use extract::Extracted;
 pub use fault::Fault;
 pub use keys::{Keys, Secret, Suite, Version};

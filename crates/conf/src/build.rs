@@ -50,6 +50,8 @@ pub(crate) struct Builder<'a> {
     without_value: Option<(String, Span)>,
     /// Groups that need what there will never be, by index.
     pub(crate) unsupported_groups: HashMap<usize, Unsupported>,
+    /// The first `otel_trace`.
+    pub(crate) otel_trace: Option<Span>,
     /// How many of the findings are errors.
     errors: usize,
     /// Accepted without effect: where first, and how often.
@@ -76,6 +78,7 @@ impl<'a> Builder<'a> {
             allow_unsupported: false,
             without_value: None,
             unsupported_groups: HashMap::new(),
+            otel_trace: None,
             errors: 0,
             accepted: BTreeMap::new(),
         }
@@ -347,10 +350,16 @@ impl<'a> Builder<'a> {
         match Template::parse(text, |name| self.names.variable(name)) {
             Ok(template) => {
                 for part in &template.parts {
-                    if let Part::Variable(Variable::Named(name)) = part
-                        && self.names.unsupported.contains_key(name)
-                    {
-                        self.without_value = Some((name.clone(), span));
+                    match part {
+                        Part::Variable(Variable::Named(name))
+                            if self.names.unsupported.contains_key(name) =>
+                        {
+                            self.without_value = Some((name.clone(), span));
+                        }
+                        Part::Variable(Variable::Known(known)) => {
+                            self.config.otel.used |= known.is_of_trace()
+                        }
+                        _ => {}
                     }
                 }
                 Some(template)

@@ -12,9 +12,9 @@ use crate::model::Level as LogLevel;
 use crate::model::{
     AccessLog, AccessRule, AddHeader, Alias, At, AuthRequest, Certificate, Condition, ErrorLog, ErrorPage,
     Expires, Expiry, Guard, Gzip, GzipProxied, HealthCheck, IfModifiedSince, LimitConn, LimitReq, Listen,
-    LogTarget, Matcher, MessageRate, NextUpstream, OnRemoval, Origins, Ping, Protocols, ProxyPass,
-    ProxyRedirect, ProxySsl, RealIpHeader, Resolver, Root, Rule, Satisfy, ServerName, Settings, Source,
-    Spanned, TryFiles, Types, Unsupported, VerifyClient,
+    LogTarget, Matcher, MessageRate, NextUpstream, OnRemoval, Origins, Ping, Propagation, Protocols,
+    ProxyPass, ProxyRedirect, ProxySsl, RealIpHeader, Resolver, Root, Rule, Satisfy, ServerName, Settings,
+    Source, Spanned, Tracing, TryFiles, Types, Unsupported, VerifyClient,
 };
 use crate::pattern::Pattern;
 use crate::source::Span;
@@ -126,6 +126,7 @@ inherited! {
             proxy_ssl: ProxySslLayer,
             guard: GuardLayer,
             gzip: GzipLayer,
+            tracing: TracingLayer,
             unsupported: Lacks,
         }
     }
@@ -200,6 +201,21 @@ inherited! {
         lists {
             types: String = vec!["text/html".to_owned()],
             disable: Pattern = Vec::new(),
+        }
+        inside {}
+    }
+}
+
+inherited! {
+    /// `otel_*`.
+    TracingLayer => Tracing {
+        values {
+            trace: Option<Template> = None,
+            context: Propagation = Propagation::default(),
+            span_name: Option<Template> = None,
+        }
+        lists {
+            span_attr: (String, Template) = Vec::new(),
         }
         inside {}
     }

@@ -8,6 +8,7 @@ mod choice;
 mod guard;
 mod gzip;
 mod log;
+mod otel;
 mod place;
 mod upstream;
 
@@ -33,6 +34,7 @@ pub use guard::{
 };
 pub use gzip::{Gzip, GzipProxied};
 pub use log::{AccessLog, ErrorLog, Escape, LogFormat, LogTarget, Syslog, SyslogServer};
+pub use otel::{Endpoint, Exporter, Otel, Propagation, Tracing};
 
 /// A value with the place it was written at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +68,8 @@ pub struct Config {
     pub log_formats: Vec<LogFormat>,
     /// `log_json`: lines of error logs are objects of JSON.
     pub log_json: bool,
+    /// `otel_*` of `http`.
+    pub otel: Otel,
     /// Whether there is any `set`.
     pub has_set: bool,
 }
@@ -499,6 +503,8 @@ pub struct Settings {
     pub auth_request_set: Arc<[(String, Template)]>,
     /// `gzip` and its like.
     pub gzip: Arc<Gzip>,
+    /// `otel_*`.
+    pub tracing: Arc<Tracing>,
     /// What would be needed here and will never be there, by directive: requests are answered 501.
     pub unsupported: Arc<[(&'static str, Unsupported)]>,
     /// `websocket_ping` (30s timeout=10s); `None` is off.

@@ -141,11 +141,13 @@ impl Out<'_> {
         ) && args
             .first()
             .is_some_and(|first| tells(&first.value) || first.value.eq_ignore_ascii_case("cookie"));
+        // Who may write to a collector says so in a header.
+        let exported = name == "header" && head(0) == "otel_exporter";
         let compares = name == "if" && args.iter().any(|word| word.value.contains('$') && tells(&word.value));
         for (number, word) in args.iter().enumerate() {
             let parameter =
                 word.value.split_once('=').filter(|_| name != "admin").is_some_and(|(name, _)| tells(name));
-            if named || (pair && number > 0) || (compares && is_literal(&word.value)) {
+            if named || ((pair || exported) && number > 0) || (compares && is_literal(&word.value)) {
                 self.hide_all(word);
             } else if let Some(at) = self.raw(word).find('=').filter(|_| parameter && !compares) {
                 let end = self.raw(word).len();
@@ -221,6 +223,10 @@ mod tests {
                 "map $http_x_api_key $ok { default 0; *** 1; }",
             ),
             ("map $host $backend_secret { a b; }", "map $host $backend_secret { a ***; }"),
+            (
+                "otel_exporter { endpoint h:1; header x-key abc; }",
+                "otel_exporter { endpoint h:1; header x-key ***; }",
+            ),
             ("a; # the password is x\nb;", "a; # ***\nb;"),
             ("content_by_lua_block { local s = \"x\" } b;", "content_by_lua_block { *** } b;"),
         ] {

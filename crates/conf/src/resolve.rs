@@ -20,6 +20,7 @@ use crate::source::Span;
 pub(crate) fn servers(b: &mut Builder<'_>) {
     b.config.main.error_log = b.level.layer.error_log.take().unwrap_or_default().into();
     let Some(http) = b.http.take() else { return no_server(b, None) };
+    exporter(b);
     named_pages(b, &http);
     proxy_certificate(b, &http);
     let bare = Settings { root: default_root(&b.prefix.to_string_lossy()), ..Layer::defaults() };
@@ -63,6 +64,18 @@ fn resolvers(b: &mut Builder<'_>, http: &Settings) {
         }
     }
     mistakes.into_iter().for_each(|mistake| b.report(mistake));
+}
+
+/// Traces without a place to go to.
+fn exporter(b: &mut Builder<'_>) {
+    let Some(span) = b.otel_trace.filter(|_| b.config.otel.exporter.is_none()) else { return };
+    // One with a mistake in it was reported for that.
+    if !b.diagnostics.iter().any(|found| found.message.contains("\"otel_exporter\"")) {
+        b.report(
+            Diagnostic::error(span, "\"otel_exporter\" block is missing")
+                .help("write \"otel_exporter { endpoint 127.0.0.1:4317; }\" in \"http\""),
+        );
+    }
 }
 
 /// A configuration by which nothing is served.

@@ -188,6 +188,16 @@ macro_rules! known {
     };
 }
 
+impl Known {
+    /// Whether it is told by the trace of a request.
+    pub(crate) fn is_of_trace(self) -> bool {
+        matches!(
+            self,
+            Known::OtelTraceId | Known::OtelSpanId | Known::OtelParentId | Known::OtelParentSampled
+        )
+    }
+}
+
 known! {
     /// Arguments of the request line.
     Args = "args",
@@ -229,6 +239,14 @@ known! {
     Msec = "msec",
     /// Version of nginx whose behaviour is followed.
     NginxVersion = "nginx_version",
+    /// Id of the request's trace, 32 hex digits.
+    OtelTraceId = "otel_trace_id",
+    /// Id of the request's span, 16 hex digits.
+    OtelSpanId = "otel_span_id",
+    /// Id of the span that the request came from, where `otel_trace_context` takes it over; else empty.
+    OtelParentId = "otel_parent_id",
+    /// `1` where that span is sampled, else `0`.
+    OtelParentSampled = "otel_parent_sampled",
     /// Process number.
     Pid = "pid",
     /// `p` for a request that came behind another without waiting, else `.`.

@@ -427,3 +427,49 @@ fn json_is_a_format_of_logs() {
     let own = &config.log_formats[config.servers[0].settings.access_log[0].format];
     assert_eq!(own.template.parts.len(), 1, "one's own");
 }
+
+#[test]
+fn traces_are_inherited_as_in_nginx() {
+    let config = config(
+        "otel_exporter { endpoint HTTPS://C.example/v1/traces; batch_size 1k; header X-Key abc; }\n\
+         otel_resource_attr a b; otel_resource_attr a c;\n\
+         otel_trace on; otel_trace_context inject; otel_span_name outer; otel_span_attr one 1; otel_span_attr two 2;\n\
+         server { location / { } location /own { otel_trace $otel_parent_sampled; otel_trace_context Extract; otel_span_attr three $uri; } }",
+    );
+    let exporter = config.otel.exporter.as_ref().unwrap();
+    let endpoint = &exporter.endpoint.value;
+    assert_eq!(
+        (endpoint.https, &endpoint.address, endpoint.path.as_deref()),
+        (true, &Address::Name("c.example".to_owned(), 443), Some("/v1/traces"))
+    );
+    assert_eq!(
+        (exporter.batch_size, exporter.batch_count, exporter.interval),
+        (1024, 4, Duration::from_secs(5))
+    );
+    assert_eq!(exporter.headers, [("x-key".to_owned(), "abc".to_owned())]);
+    assert_eq!(config.otel.resource, [("a".to_owned(), "c".to_owned())]);
+    let [plain, own] = config.servers[0].locations.as_slice() else { panic!() };
+    let tracing = &plain.settings.tracing;
+    assert_eq!(tracing.trace.as_ref().and_then(Template::as_literal), Some("on"));
+    assert_eq!((tracing.context.extract, tracing.context.inject, tracing.span_attr.len()), (false, true, 2));
+    let tracing = &own.settings.tracing;
+    assert_eq!(tracing.trace.as_ref().map(|value| value.as_literal().is_none()), Some(true));
+    assert_eq!((tracing.context.extract, tracing.context.inject, tracing.span_attr.len()), (true, false, 1));
+    assert_eq!(tracing.span_name.as_ref().and_then(Template::as_literal), Some("outer"));
+    for (text, used) in [
+        ("", false),
+        ("otel_trace_context ignore;", false),
+        ("otel_trace_context extract;", true),
+        ("add_header a $otel_trace_id;", true),
+    ] {
+        let config = self::config(&format!("server {{ location / {{ {text} }} }}"));
+        assert_eq!(config.otel.used, used, "{text}");
+    }
+    for (text, port) in
+        [("a", 4317), ("http://a/", 4317), ("a:1", 1), ("http://a/b", 80), ("https://a:2/b", 2)]
+    {
+        let config = self::config(&format!("otel_exporter {{ endpoint {text}; }} server {{ }}"));
+        let endpoint = config.otel.exporter.unwrap().endpoint.value;
+        assert_eq!(endpoint.address, Address::Name("a".to_owned(), port), "{text}");
+    }
+}

@@ -1,6 +1,6 @@
 //! The chain of certificates that a server shows: what stands in it, and whether it is trusted.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject as _;
@@ -11,16 +11,7 @@ use x509_cert::ext::pkix::{AuthorityInfoAccessSyntax, SubjectAltName};
 
 use crate::clock::unix_us;
 use crate::doctor::facts::{Certificate, Mistrust};
-use crate::tls::ClientCertificate;
-
-/// Where Linux systems keep the roots that they trust.
-const SYSTEM: [&str; 5] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
+use crate::tls::{ClientCertificate, system_roots};
 
 /// Certificates that are trusted.
 pub(super) struct Roots(Vec<CertificateDer<'static>>);
@@ -28,18 +19,9 @@ pub(super) struct Roots(Vec<CertificateDer<'static>>);
 impl Roots {
     /// Those of a file, or of the system (`SSL_CERT_FILE` as OpenSSL reads it, else the usual places).
     pub(super) fn load(file: Option<&Path>) -> Result<Roots, String> {
-        let named = file.map(Path::to_owned).or_else(|| std::env::var_os("SSL_CERT_FILE").map(PathBuf::from));
-        let path = match named {
-            Some(path) => path,
-            None => match SYSTEM.iter().map(Path::new).find(|path| path.exists()) {
-                Some(path) => path.to_owned(),
-                None => {
-                    return Err(
-                        "no trusted certificates on this system: install ca-certificates, or use --ca".into(),
-                    );
-                }
-            },
-        };
+        let path = file.map(Path::to_owned).or_else(system_roots);
+        let path =
+            path.ok_or("no trusted certificates on this system: install ca-certificates, or use --ca")?;
         let shown = path.display();
         let text = std::fs::read(&path).map_err(|error| format!("{shown}: {error}"))?;
         let roots: Vec<_> = CertificateDer::pem_slice_iter(&text).flatten().collect();

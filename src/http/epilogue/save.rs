@@ -169,7 +169,18 @@ fn restore_tls(r: &mut Reader<'_>) -> Result<&'static str, Malformed> {
 }
 
 fn save_try(w: &mut Writer, one: &Try) {
-    let Try { address, status, connect_us, header_us, response_us, response_length, received, sent } = one;
+    // Its span has ended.
+    let Try {
+        address,
+        status,
+        connect_us,
+        header_us,
+        response_us,
+        response_length,
+        received,
+        sent,
+        trace: _,
+    } = one;
     w.text(address);
     w.u16(*status);
     [*connect_us, *header_us, *response_us].into_iter().for_each(|us| w.option(us, Writer::u64));
@@ -186,6 +197,7 @@ fn restore_try(r: &mut Reader<'_>) -> Result<Try, Malformed> {
         response_length: r.u64()?,
         received: r.u64()?,
         sent: r.u64()?,
+        trace: None,
     })
 }
 

@@ -65,6 +65,7 @@ fn full() -> Counters {
         accepts_failed: 15,
         reloads: Done { ok: 16, failed: 17 },
         upgrades: Done { ok: 1, failed: 18 },
+        spans: Spans { exported: 20, dropped: 21, failed: 22 },
         pumps: vec![Pump { tunnels: 1_500, busy_seconds: 0.125 }, Pump { tunnels: 1_500, busy_seconds: 1.0 }],
         pump_load: vec![0.5, 0.25],
         descriptors: Descriptors { open: Some(6_000), max: Some(20_000) },

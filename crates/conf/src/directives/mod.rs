@@ -15,6 +15,7 @@ mod limits;
 mod location;
 mod log;
 mod map;
+mod otel;
 mod proxy;
 pub(crate) mod reference;
 mod refused;
@@ -223,6 +224,7 @@ pub(crate) const MODULES: &[(&str, &[Entry])] = &[
     ("Limits", limits::TABLE),
     ("Proxy", proxy::TABLE),
     ("WebSocket", websocket::TABLE),
+    ("Traces", otel::TABLE),
     ("Admin", admin::TABLE),
     ("Accepted without effect", accepted::TABLE),
     ("Refused", refused::TABLE),
