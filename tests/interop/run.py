@@ -10,7 +10,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 house = importlib.import_module("house")
-for room in ("entry", "silence", "ends", "neighbours", "tools", "applications", "balance", "browser", "live"):
+for room in ("entry", "silence", "ends", "neighbours", "tools", "applications", "balance", "browser", "live", "traces"):
     importlib.import_module(f"cases.{room}")
 
 sys.exit(asyncio.run(house.main()))
