@@ -29,6 +29,16 @@ impl Histogram {
         self.count
     }
 
+    /// What was counted: the largest microseconds of a bucket, and how many fell into it.
+    pub(crate) fn buckets_us(&self) -> impl Iterator<Item = (f64, u64)> {
+        let us = |bucket| upper(bucket as u64) as f64 / 1000.0;
+        self.buckets
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| **count > 0)
+            .map(move |(at, count)| (us(at), *count))
+    }
+
     /// The time in microseconds that this share (0 to 1) did not exceed.
     pub(crate) fn percentile_us(&self, share: f64) -> f64 {
         let wanted = (self.count as f64 * share).ceil() as u64;
@@ -74,5 +84,7 @@ mod tests {
         assert!((500.0..505.0).contains(&row.percentile_us(0.5)));
         assert!((999.0..=1000.0).contains(&row.percentile_us(0.999)));
         assert_eq!(row.count(), 1000);
+        assert_eq!(row.buckets_us().map(|(_, count)| count).sum::<u64>(), 1000);
+        assert!(row.buckets_us().last().is_some_and(|(us, _)| (1000.0..1010.0).contains(&us)));
     }
 }

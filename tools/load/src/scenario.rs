@@ -306,6 +306,6 @@ fn print(options: &Options, result: &Outcome) {
 }
 
 fn span_json(times: &Histogram) -> String {
-    let [p50, p99] = [0.5, 0.99].map(|share| times.percentile_us(share));
-    format!("{{\"count\":{},\"p50_us\":{p50:.1},\"p99_us\":{p99:.1}}}", times.count())
+    let buckets: Vec<_> = times.buckets_us().map(|(us, count)| format!("[{us:.1},{count}]")).collect();
+    format!("[{}]", buckets.join(","))
 }
