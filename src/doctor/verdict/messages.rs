@@ -1,6 +1,6 @@
 //! Pure: what goes wrong on an open WebSocket.
 
-use super::{Fix, Party, Step, Verdict, front, refused};
+use super::{Fix, Party, Step, Verdict, changed, front};
 use crate::doctor::facts::{End, Ending, Facts, Outcome, Session, Trial};
 
 /// What graphql-ws says to who offers no subprotocol.
@@ -66,7 +66,7 @@ fn closed_by_origin(facts: &Facts) -> Verdict {
     let origin = facts.origin.as_deref().unwrap_or_default();
     let sentence =
         format!("The server opens the WebSocket and ends it at once, because it refuses pages of {origin}.");
-    Verdict { sentence, step: Step::Messages, ..refused::origin_refused(facts, front::front(facts)) }
+    Verdict { sentence, step: Step::Messages, ..changed::origin_refused(facts, front::front(facts)) }
 }
 
 fn closed_for_subprotocol(chosen: Option<&str>) -> Verdict {

@@ -1,6 +1,7 @@
 //! Pure: what the facts mean: which step breaks, whose fault that is, and what to write where.
 
 mod answer;
+mod changed;
 pub mod front;
 mod messages;
 mod notes;
@@ -8,8 +9,10 @@ mod redirect;
 mod refused;
 mod remedy;
 mod road;
+mod said;
 mod stripped;
 pub mod table;
+mod unanswered;
 
 use serde::Serialize;
 
@@ -188,7 +191,7 @@ const JUDGES: &[fn(&Facts) -> Option<Verdict>] = &[
     sticky::judge::judge,
     idle::words::judge,
     road::http2,
-    refused::of_another_browser,
+    changed::of_another_browser,
     road::dead_address,
 ];
 
