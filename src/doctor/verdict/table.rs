@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     /// The sources in which verdicts are made.
-    const SOURCES: [&str; 11] = [
+    const SOURCES: [&str; 14] = [
         include_str!("mod.rs"),
         include_str!("answer.rs"),
         include_str!("messages.rs"),
