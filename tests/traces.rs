@@ -167,6 +167,30 @@ fn a_handshake_that_fails_says_why_and_whose_fault_it_is() {
 }
 
 #[test]
+fn a_backend_that_breaks_off_its_answer_has_failed() {
+    let (collector, backend) = (Collector::grpc(), Backend::new());
+    let location = format!("proxy_pass http://{};", backend.addr());
+    let longwire = Longwire::start(&traced(collector.addr, "otel_trace on;", &location));
+    let mut client = Conn::connect(longwire.addr());
+    client.send("GET /ws/ HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    let (mut server, _) = backend.request();
+    server.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\npart");
+    client.read_head();
+    assert_eq!(client.read(4), b"part");
+    server.end();
+    client.expect_end();
+    let (own, tries) = kinds(collector.expect(2));
+    let status = tries[0].status.as_ref().unwrap();
+    assert!(status.code == ERROR && status.message.contains("prematurely closed connection"), "{status:?}");
+    // It had answered, and that is what the client was told.
+    assert_eq!(
+        (of(&tries[0], "http.status_code"), of(&own, "http.status_code")),
+        ("200".into(), "200".into())
+    );
+    assert_eq!(tries[0].events.len(), 2);
+}
+
+#[test]
 fn requests_go_over_http_to_an_endpoint_with_a_path() {
     let collector = Collector::http();
     let endpoint = format!("http://localhost:{}/v1/traces; header X-Key secret", collector.addr.port());

@@ -122,6 +122,9 @@ impl Journal {
             _ => return,
         };
         let address = last.address.clone();
+        if let Some(noted) = last.trace.as_deref_mut() {
+            noted.broke_off = Some(format!("{fault} while reading upstream"));
+        }
         self.log(Level::Error, format_args!("upstream {address} {fault} while reading upstream"));
     }
 

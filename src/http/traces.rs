@@ -53,7 +53,8 @@ impl Exchange {
         // The answer to a subrequest has no span that it could be a part of.
         self.facts.trace.as_ref().filter(|trace| trace.own.sampled && !self.subrequest)?;
         let url = self.facts.upstream.clone();
-        Some(Box::new(TryTrace { span_id: span_id(), begun_us: clock::now_us(), url, kept, failure: None }))
+        let (span_id, begun_us) = (span_id(), clock::now_us());
+        Some(Box::new(TryTrace { span_id, begun_us, url, kept, ..TryTrace::default() }))
     }
 
     /// Notes why the last try has no answer.

@@ -140,6 +140,8 @@ pub struct TryTrace {
     pub kept: bool,
     /// Why there was no answer.
     pub failure: Option<String>,
+    /// Why there was but a part of its body.
+    pub broke_off: Option<String>,
 }
 
 impl Trace {

@@ -133,7 +133,7 @@ fn client(facts: &Facts, trace: &Trace, one: &Try, noted: &TryTrace, number: u64
         happened("answered", one.header_us);
         attributes.push(KeyValue::new("http.status_code", u64::from(one.status)));
     }
-    let status = match &noted.failure {
+    let status = match noted.failure.as_ref().or(noted.broke_off.as_ref()) {
         Some(reason) => Some(failed(short(reason.as_bytes()))),
         None => (one.status >= 400).then(|| failed(String::new())),
     };

@@ -13,7 +13,8 @@ fn handshake() -> (Facts, Trace) {
     facts.outcome.status = 101;
     let noted = |span_id, begun_us, failure: Option<&str>| {
         let failure = failure.map(str::to_owned);
-        Some(Box::new(TryTrace { span_id, begun_us, url: "http://app/ws".into(), kept: false, failure }))
+        let url = "http://app/ws".into();
+        Some(Box::new(TryTrace { span_id, begun_us, url, failure, ..TryTrace::default() }))
     };
     let away = Try {
         address: "10.0.0.1:80".into(),
