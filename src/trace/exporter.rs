@@ -143,9 +143,16 @@ impl Sending {
         if count > 0 {
             let body = self.export(spans);
             let (taken, reason) = outcome(self.client.send(body), count).await;
+            let mut failed = count - taken;
+            if taken == 0 && self.waiting.is_closed() {
+                // No configuration needs it any more, and it takes nothing: what is left does not wait for it.
+                while self.waiting.try_recv().is_ok() {
+                    failed += 1;
+                }
+            }
             COUNTS.spans_exported.add_all(taken);
-            COUNTS.spans_failed.add_all(count - taken);
-            self.lost.failed += count - taken;
+            COUNTS.spans_failed.add_all(failed);
+            self.lost.failed += failed;
             if let Some(reason) = reason {
                 self.lost.reason = reason;
             }

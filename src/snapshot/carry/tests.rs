@@ -335,3 +335,30 @@ async fn until(mut holds: impl FnMut() -> bool) {
     };
     tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap();
 }
+
+/// A collector that takes nothing is not tried for each batch that is left: reloads would pile those up.
+#[tokio::test]
+async fn what_a_configuration_leaves_behind_waits_for_one_failure() {
+    let collector = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = collector.local_addr().unwrap();
+    let snapshot = first(&format!(
+        "otel_exporter {{ endpoint {endpoint}; batch_size 1; batch_count 8; interval 1h; }} server {{ listen 80; }}"
+    ));
+    let exporter = snapshot.exporter.as_ref().unwrap();
+    (0..8).for_each(|_| exporter.offer(crate::trace::otlp::Span::default()));
+    let exporters = snapshot.exporters.clone();
+    drop(snapshot);
+    let mut tries = 0;
+    let ended = exporters.finish(Duration::from_secs(60));
+    tokio::pin!(ended);
+    loop {
+        tokio::select! {
+            accepted = collector.accept() => {
+                drop(accepted.unwrap());
+                tries += 1;
+            }
+            () = &mut ended => break,
+        }
+    }
+    assert_eq!(tries, 1);
+}
