@@ -1,5 +1,7 @@
 //! A collector's client: OTLP by a gRPC call of one message, or by HTTP. One connection, kept while it holds.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -9,15 +11,19 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use longwire_conf::Span as Place;
 use longwire_conf::model::{self, Address};
 use prost::Message as _;
+use tokio::time::timeout;
 
 use super::otlp::{Exported, PartialSuccess};
-use crate::net::{self, Endpoint};
+use crate::net::{self, Endpoint, Stream};
 use crate::tls::{self, Conn, Connector};
 
 /// What the call is named.
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
+
+/// How long one of its addresses may take to connect: less than a batch may take, so that the next one has its chance.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Who speaks to a collector.
 pub(super) struct Client {
@@ -114,14 +120,7 @@ impl Client {
                 found.map_err(|error| format!("{name}: {error}"))?.map(Endpoint::Tcp).collect()
             }
         };
-        let mut outcome = Err("its name leads to no address".to_owned());
-        for endpoint in endpoints {
-            outcome = net::connect(&endpoint, None).await.map_err(|error| net::os_text(&error));
-            if outcome.is_ok() {
-                break;
-            }
-        }
-        let stream = outcome?;
+        let stream = first_of(&endpoints).await?;
         let conn = match &self.tls {
             None => Conn::Plain(stream),
             Some(tls) => {
@@ -187,6 +186,19 @@ impl Connection {
     }
 }
 
+/// Connects to the first of these that takes it.
+async fn first_of(endpoints: &[Endpoint]) -> Result<Stream, String> {
+    let mut reason = "its name leads to no address".to_owned();
+    for endpoint in endpoints {
+        match timeout(CONNECT_PATIENCE, net::connect(endpoint, None)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => reason = net::os_text(&error),
+            Err(_) => reason = format!("no connection within {CONNECT_PATIENCE:?}"),
+        }
+    }
+    Err(reason)
+}
+
 /// A message as gRPC sends it: not compressed, with its length.
 fn framed(message: &[u8]) -> Result<Bytes, String> {
     let length = u32::try_from(message.len()).map_err(|_| "more than 4 GiB at once".to_owned())?;
@@ -224,4 +236,29 @@ async fn read(response: Response<Incoming>, grpc: bool) -> Result<Exported, Fail
 /// The innermost words: hyper's own say little.
 fn words(error: &hyper::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::{Domain, Socket, Type};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_hangs_leaves_time_for_the_next() {
+        let full = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        full.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+        full.listen(0).unwrap();
+        let address = full.local_addr().unwrap().as_socket().unwrap();
+        // Its queue holds one, and whoever comes then is not even refused.
+        let _first = std::net::TcpStream::connect(address).unwrap();
+        let good = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let hangs = Endpoint::Tcp(address);
+        let begun = tokio::time::Instant::now();
+        let takes = Endpoint::Tcp(good.local_addr().unwrap());
+        assert!(first_of(&[hangs.clone(), takes]).await.is_ok());
+        assert_eq!(begun.elapsed().as_secs(), CONNECT_PATIENCE.as_secs());
+        assert_eq!(first_of(&[hangs]).await.err().as_deref(), Some("no connection within 3s"));
+    }
 }
