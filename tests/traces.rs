@@ -8,14 +8,15 @@ mod collector;
 mod support;
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
-use collector::{Collector, attribute};
+use collector::{Collector, Manner, attribute};
 use longwire::trace::otlp::{ERROR, Kind, Span};
 use nix::sys::signal::Signal;
 use support::backend::nobody;
 use support::conn::get;
 use support::tls::Identity;
-use support::{Backend, Conn, Folder, Longwire, WAIT, admin, check, close, frames, until};
+use support::{Backend, Conn, Folder, Longwire, WAIT, admin, between, check, close, frames, until};
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -47,6 +48,18 @@ fn hex(bytes: &[u8]) -> String {
 
 fn of(span: &Span, name: &str) -> String {
     attribute(&span.attributes, name)
+}
+
+/// A server that counts, and answers by itself; its spans go to this endpoint.
+fn counting(endpoint: impl std::fmt::Display) -> String {
+    format!("admin {};\n{}", admin::LISTEN, traced(endpoint, "otel_trace on;", "return 200 here;"))
+}
+
+/// How many spans had this outcome.
+fn count(longwire: &Longwire, outcome: &str) -> u64 {
+    let (_, text) = admin::ask(admin::of(longwire), "GET", "/metrics", "", None);
+    let name = format!("longwire_spans_total{{outcome=\"{outcome}\"}} ");
+    text.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok()).unwrap_or(0)
 }
 
 fn kinds(spans: Vec<Span>) -> (Span, Vec<Span>) {
@@ -285,38 +298,113 @@ fn the_parent_may_decide_what_is_recorded() {
 
 #[test]
 fn without_a_collector_all_goes_on_and_losses_are_counted() {
-    let sample = |longwire: &Longwire, outcome: &str| {
-        let (_, text) = admin::ask(admin::of(longwire), "GET", "/metrics", "", None);
-        let name = format!("longwire_spans_total{{outcome=\"{outcome}\"}} ");
-        text.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok()).unwrap_or(0.0)
-    };
-    let configured = |endpoint: SocketAddr, more: &str| {
-        let endpoint = format!("{endpoint}; {more}");
-        format!("admin {};\n{}", admin::LISTEN, traced(endpoint, "otel_trace on;", "return 200 here;"))
-    };
     // Nobody there, somebody who takes nothing, and somebody who never answers.
-    let longwire = Longwire::start(&configured(nobody(), "batch_size 512"));
+    let longwire = Longwire::start(&counting(nobody()));
     let web = longwire.addr_on("127.0.0.1");
     (0..3).for_each(|_| assert_eq!(get(web, "/ws/").1, "here"));
-    until("three spans failed", || sample(&longwire, "failed") == 3.0);
+    until("three spans failed", || count(&longwire, "failed") == 3);
     longwire.wait_log(&["[warn]", "spans that did not reach the collector", "Connection refused"]);
     let told = longwire.log().matches("did not reach").count();
     assert_eq!(told, 1, "not more than once a minute");
-    let refusing = Collector::refusing();
-    longwire.reload(&configured(refusing.addr, "batch_size 512"));
+    let refusing = Collector::grpc();
+    refusing.set(Manner::Refuses);
+    longwire.reload(&counting(refusing.addr));
     get(web, "/ws/");
     longwire.wait_log(&["[warn]", "did not reach", "gRPC status 8 too much"]);
-    until("another one failed", || sample(&longwire, "failed") == 4.0);
-    let silent = Backend::new();
-    longwire.reload(&configured(silent.addr(), "batch_size 1; batch_count 2"));
-    (0..8).for_each(|_| assert_eq!(get(web, "/ws/").1, "here"));
-    // One is on its way and two wait, or all but two were there before the first could go.
-    until("five spans found no room", || sample(&longwire, "dropped") >= 5.0);
+    until("another one failed", || count(&longwire, "failed") == 4);
     let collector = Collector::grpc();
-    longwire.reload(&configured(collector.addr, "batch_size 512"));
+    longwire.reload(&counting(collector.addr));
     get(web, "/ws/");
     collector.expect(1);
-    until("one was exported", || sample(&longwire, "exported") == 1.0);
+    until("one was exported", || count(&longwire, "exported") == 1);
+}
+
+#[test]
+fn a_collector_that_hangs_holds_nobody_up() {
+    // One that does not even read, and one that speaks but never answers.
+    let (deaf, mute) = (Backend::new(), Collector::grpc());
+    mute.set(Manner::Hangs);
+    let hangs = |addr: SocketAddr| {
+        let mut longwire = Longwire::start(&counting(format!("{addr}; batch_size 4; batch_count 2")));
+        let web = longwire.addr_on("127.0.0.1");
+        (0..40).for_each(|_| assert_eq!(get(web, "/ws/").1, "here"));
+        // Four are on their way and eight wait.
+        until("all others found no room", || count(&longwire, "dropped") >= 28);
+        let begun = Instant::now();
+        longwire.signal(Signal::SIGQUIT);
+        assert!(longwire.wait_exit(WAIT).success());
+        // The collector alone has ten seconds for each batch.
+        between(begun.elapsed(), 0, 8_000);
+    };
+    std::thread::scope(|scope| {
+        for addr in [deaf.addr(), mute.addr] {
+            scope.spawn(move || hangs(addr));
+        }
+    });
+}
+
+#[test]
+fn an_answer_that_makes_no_sense_is_told_and_harms_nothing() {
+    const PROTOBUF: &str = "application/x-protobuf";
+    let says = |kind, body, times, status| Manner::Says { kind, body, times, status };
+    let (grpc, http) = (Collector::grpc(), Collector::http());
+    let over_grpc = grpc.addr.to_string();
+    let over_http = format!("http://{}/v1/traces", http.addr);
+    let longwire = Longwire::start(&counting(&over_grpc));
+    let web = longwire.addr_on("127.0.0.1");
+    let mut failed = 0;
+    let mut fails = |words: &str| {
+        assert_eq!(get(web, "/ws/").1, "here");
+        failed += 1;
+        until(words, || count(&longwire, "failed") == failed);
+        longwire.wait_log(&["[warn]", "did not reach the collector", words]);
+    };
+    let long: &[u8] = &[b' '; 100_000];
+    for (number, (collector, endpoint, manner, words)) in [
+        (
+            &grpc,
+            &over_grpc,
+            says("application/grpc", b"\0\0\0\0\x03\xff\xff\xff", 1, Some("0")),
+            "no message of OTLP",
+        ),
+        (
+            &grpc,
+            &over_grpc,
+            says("application/grpc", b"\0\xff\xff\xff\xff\x0a", 1, Some("0")),
+            "no message of OTLP",
+        ),
+        (&grpc, &over_grpc, says("application/grpc", &[0; 5], 1, None), "gRPC status missing"),
+        (&grpc, &over_grpc, says("application/grpc", long, 1000, Some("0")), "longer than"),
+        (&http, &over_http, says(PROTOBUF, b"\xff\xff\xff", 1, None), "no message of OTLP"),
+        (&http, &over_http, says("text/html", b"<html>Welcome</html>", 1, None), "no message of OTLP"),
+        (&http, &over_http, says(PROTOBUF, long, 1000, None), "longer than"),
+        // This one makes sense.
+        (&http, &over_http, says(PROTOBUF, b"\x0a\x0b\x08\x01\x12\x07too old", 1, None), ": too old"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // A connection that is kept, as over a new one nothing would be sent again.
+        longwire.reload(&counting(endpoint));
+        collector.set(Manner::Takes);
+        get(web, "/ws/");
+        until("one was exported", || count(&longwire, "exported") == number as u64 + 1);
+        let before = collector.taken().len();
+        collector.set(manner);
+        fails(words);
+        assert_eq!(collector.taken().len(), before + 1, "it was sent once");
+    }
+    // Some answer in JSON whatever they are asked in.
+    http.set(says("application/json", b"{}", 1, None));
+    get(web, "/ws/");
+    until("its status counts", || count(&longwire, "exported") == 9);
+    // What speaks another version of HTTP than it should.
+    longwire.reload(&counting(http.addr));
+    fails("OTLP over HTTP needs a path");
+    longwire.reload(&counting(format!("http://{}/v1/traces", grpc.addr)));
+    fails("OTLP over gRPC has no path");
+    let memory = longwire.memory_kib();
+    assert!(memory < 40_000, "{memory} KiB");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -106,8 +106,14 @@ impl Client {
             }
         }
         let fresh = self.connect().await?;
+        // Both kinds of collectors often listen side by side.
+        let hint = match self.endpoint.path {
+            None => "it may not speak gRPC; OTLP over HTTP needs a path in \"endpoint\"",
+            Some(_) => "it may not speak HTTP/1.1; OTLP over gRPC has no path in \"endpoint\"",
+        };
         self.ask(fresh, body).await.map_err(|failure| match failure {
-            Failure::Broken(reason) | Failure::Refused(reason) => reason,
+            Failure::Broken(reason) => format!("{reason} ({hint})"),
+            Failure::Refused(reason) => reason,
         })
     }
 
@@ -205,16 +211,29 @@ fn framed(message: &[u8]) -> Result<Bytes, String> {
     Ok([&[0], &length.to_be_bytes()[..], message].concat().into())
 }
 
+/// The message of a call's answer, without what gRPC puts before it.
+fn unframed(answer: &[u8]) -> Option<&[u8]> {
+    let ([0, length @ ..], message) = answer.split_first_chunk::<5>()? else { return None };
+    (u32::from_be_bytes(*length) as usize == message.len()).then_some(message)
+}
+
+/// Whatever is wrong with an answer, the export has arrived: it is not sent again.
 async fn read(response: Response<Incoming>, grpc: bool) -> Result<Exported, Failure> {
     let (parts, body) = response.into_parts();
-    let body = Limited::new(body, MAX_ANSWER).collect().await;
+    let refused = |reason: String| Err(Failure::Refused(reason));
     if parts.status != http::StatusCode::OK {
-        return Err(Failure::Refused(format!("it answered {}", parts.status.as_u16())));
+        return refused(format!("it answered {}", parts.status.as_u16()));
     }
-    let body = body.map_err(|error| Failure::Broken(format!("its answer broke off: {error}")))?;
+    let body = match Limited::new(body, MAX_ANSWER).collect().await {
+        Ok(body) => body,
+        Err(error) if error.is::<LengthLimitError>() => {
+            return refused(format!("its answer is longer than {MAX_ANSWER} bytes"));
+        }
+        Err(error) => return refused(format!("its answer broke off: {error}")),
+    };
     let trailers = body.trailers().cloned();
     let body = body.to_bytes();
-    let mut message = &body[..];
+    let mut message = Some(&body[..]);
     if grpc {
         // An answer without a message has all in its head.
         let ends = trailers.as_ref().filter(|trailers| trailers.contains_key("grpc-status"));
@@ -224,13 +243,21 @@ async fn read(response: Response<Incoming>, grpc: bool) -> Result<Exported, Fail
             Some("0") => {}
             status => {
                 let (status, words) = (status.unwrap_or("missing"), value("grpc-message").unwrap_or(""));
-                return Err(Failure::Refused(format!("gRPC status {status} {words}").trim_end().to_owned()));
+                return refused(format!("gRPC status {status} {words}").trim_end().to_owned());
             }
         }
-        message = message.get(5..).unwrap_or_default();
+        message = message.and_then(unframed);
     }
-    // What it says besides is not worth a span.
-    Ok(Exported::decode(message).unwrap_or_default())
+    // Some answer in JSON whatever they are asked in; then the status has to do.
+    let kind = parts.headers.get(header::CONTENT_TYPE);
+    if !grpc && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json")) {
+        return Ok(Exported::default());
+    }
+    match message.and_then(|message| Exported::decode(message).ok()) {
+        Some(exported) => Ok(exported),
+        // Who answers 200 to anything has taken nothing.
+        None => refused("its answer is no message of OTLP".to_owned()),
+    }
 }
 
 /// The innermost words: hyper's own say little.

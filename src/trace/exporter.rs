@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const TELL_EVERY: u64 = 60_000_000;
 /// The longest that a span waits for others, whatever is configured.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+/// As much of a collector's words as is told, in bytes.
+const LONGEST_REASON: usize = 512;
 /// Most spans that wait, whatever is configured.
 const MOST: usize = 1 << 20;
 
@@ -153,7 +155,8 @@ impl Sending {
             COUNTS.spans_exported.add_all(taken);
             COUNTS.spans_failed.add_all(failed);
             self.lost.failed += failed;
-            if let Some(reason) = reason {
+            if let Some(mut reason) = reason {
+                reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
                 self.lost.reason = reason;
             }
         }

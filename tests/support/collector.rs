@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::server::conn::{http1, http2};
@@ -29,59 +29,71 @@ pub struct Taken {
 }
 
 /// What it answers to exports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Manner {
+    /// That all is well.
     Takes,
     /// gRPC status 8, or 503.
     Refuses,
+    /// Nothing at all.
+    Hangs,
+    /// This body so often, of this kind, with this gRPC status behind it.
+    Says { kind: &'static str, body: &'static [u8], times: usize, status: Option<&'static str> },
 }
 
 pub struct Collector {
     pub addr: SocketAddr,
-    taken: Arc<Mutex<Vec<Taken>>>,
+    state: Arc<State>,
+}
+
+struct State {
+    grpc: bool,
+    manner: Mutex<Manner>,
+    taken: Mutex<Vec<Taken>>,
 }
 
 impl Collector {
     /// OTLP over gRPC.
     pub fn grpc() -> Collector {
-        Collector::start(true, None, Manner::Takes)
+        Collector::start(true, None)
     }
 
     /// OTLP over gRPC, by TLS.
     pub fn secure(identity: &Identity) -> Collector {
         let mut config = identity.server_config(rustls::ALL_VERSIONS);
         config.alpn_protocols = vec![b"h2".to_vec()];
-        Collector::start(true, Some(TlsAcceptor::from(Arc::new(config))), Manner::Takes)
+        Collector::start(true, Some(TlsAcceptor::from(Arc::new(config))))
     }
 
     /// OTLP over HTTP.
     pub fn http() -> Collector {
-        Collector::start(false, None, Manner::Takes)
+        Collector::start(false, None)
     }
 
-    /// One of gRPC that takes nothing.
-    pub fn refusing() -> Collector {
-        Collector::start(true, None, Manner::Refuses)
+    /// From now on it answers so.
+    pub fn set(&self, manner: Manner) {
+        *self.state.manner.lock().unwrap() = manner;
     }
 
-    fn start(grpc: bool, tls: Option<TlsAcceptor>, manner: Manner) -> Collector {
+    fn start(grpc: bool, tls: Option<TlsAcceptor>) -> Collector {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let addr = listener.local_addr().unwrap();
-        let taken = Arc::<Mutex<Vec<Taken>>>::default();
-        let seen = taken.clone();
+        let (manner, taken) = (Mutex::new(Manner::Takes), Mutex::default());
+        let state = Arc::new(State { grpc, manner, taken });
+        let shared = state.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         std::thread::spawn(move || {
             runtime.block_on(async move {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
                 while let Ok((stream, _)) = listener.accept().await {
-                    let (seen, tls) = (seen.clone(), tls.clone());
+                    let (state, tls) = (shared.clone(), tls.clone());
                     tokio::spawn(async move {
                         match tls {
-                            None => serve(TokioIo::new(stream), grpc, manner, seen).await,
+                            None => serve(TokioIo::new(stream), state).await,
                             Some(tls) => {
                                 if let Ok(stream) = tls.accept(stream).await {
-                                    serve(TokioIo::new(stream), grpc, manner, seen).await;
+                                    serve(TokioIo::new(stream), state).await;
                                 }
                             }
                         }
@@ -89,12 +101,12 @@ impl Collector {
                 }
             });
         });
-        Collector { addr, taken }
+        Collector { addr, state }
     }
 
-    /// All exports so far.
+    /// All exports so far, whatever was answered but a refusal.
     pub fn taken(&self) -> Vec<Taken> {
-        self.taken.lock().unwrap().clone()
+        self.state.taken.lock().unwrap().clone()
     }
 
     /// All spans so far.
@@ -112,11 +124,12 @@ impl Collector {
     }
 }
 
-async fn serve<I>(io: I, grpc: bool, manner: Manner, seen: Arc<Mutex<Vec<Taken>>>)
+async fn serve<I>(io: I, state: Arc<State>)
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| answer(request, grpc, manner, seen.clone()));
+    let grpc = state.grpc;
+    let service = service_fn(move |request| answer(request, state.clone()));
     // A client that leaves is none of its business.
     let _ = match grpc {
         true => http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await,
@@ -126,12 +139,8 @@ where
 
 type Answer = Response<StreamBody<stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>>>>;
 
-async fn answer(
-    request: Request<Incoming>,
-    grpc: bool,
-    manner: Manner,
-    seen: Arc<Mutex<Vec<Taken>>>,
-) -> Result<Answer, Infallible> {
+async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Answer, Infallible> {
+    let grpc = state.grpc;
     let (parts, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let message = match grpc {
@@ -143,21 +152,30 @@ async fn answer(
         false => &body[..],
     };
     let export = Export::decode(message).unwrap();
-    if manner == Manner::Takes {
+    let manner = *state.manner.lock().unwrap();
+    if !matches!(manner, Manner::Refuses) {
         let target = parts.uri.path().to_owned();
-        seen.lock().unwrap().push(Taken { target, headers: parts.headers, export });
+        state.taken.lock().unwrap().push(Taken { target, headers: parts.headers, export });
     }
-    let mut frames = Vec::new();
-    if grpc {
+    let usual = if grpc { "application/grpc" } else { "application/x-protobuf" };
+    let empty: &'static [u8] = if grpc { &[0; 5] } else { b"" };
+    let (kind, body, times, status) = match manner {
+        Manner::Takes => (usual, empty, 1, Some("0")),
+        Manner::Refuses => (usual, empty, 1, Some("8")),
+        Manner::Hangs => std::future::pending().await,
+        Manner::Says { kind, body, times, status } => (kind, body, times, status),
+    };
+    let mut frames: Vec<_> = (0..times).map(|_| Ok(Frame::data(Bytes::from_static(body)))).collect();
+    if let Some(status) = status.filter(|_| grpc) {
         let mut trailers = HeaderMap::new();
-        let status = if manner == Manner::Takes { "0" } else { "8" };
         trailers.insert("grpc-status", HeaderValue::from_static(status));
         trailers.insert("grpc-message", HeaderValue::from_static("too much"));
-        frames.push(Ok(Frame::data(Bytes::from_static(&[0; 5]))));
         frames.push(Ok(Frame::trailers(trailers)));
     }
     let mut response = Response::new(StreamBody::new(stream::iter(frames)));
-    let kind = if grpc { "application/grpc" } else { "application/x-protobuf" };
+    if matches!(manner, Manner::Refuses) && !grpc {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
     response.headers_mut().insert("content-type", HeaderValue::from_static(kind));
     Ok(response)
 }
