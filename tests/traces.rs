@@ -15,6 +15,7 @@ use longwire::trace::otlp::{ERROR, Kind, Span};
 use nix::sys::signal::Signal;
 use support::backend::nobody;
 use support::conn::get;
+use support::lineage::Lineage;
 use support::tls::Identity;
 use support::{Backend, Conn, Folder, Longwire, WAIT, admin, between, check, close, frames, until};
 
@@ -135,9 +136,11 @@ fn a_handshake_is_told_while_its_tunnel_is_open() {
     assert_eq!(attribute(&resource.attributes, "zone"), "b");
     // At the tunnel's end the access log names it all.
     server.send_frame(&close(1000, ""));
-    client.expect_close(1000);
-    // Neither waits for the other's last words.
-    drop((client, server));
+    assert_eq!(client.read_frame().close_code(), Some(1000));
+    client.send_frame(&close(1000, ""));
+    assert_eq!(server.read_frame().close_code(), Some(1000));
+    server.end();
+    client.expect_end();
     let line = format!("{trace} {} {} 1\n", hex(&own.span_id), &PARENT[36..52]);
     until("the access log is written", || longwire.folder().read("access.log") == line);
     assert_eq!(collector.spans().len(), 3, "the end of a tunnel is no span");
@@ -177,6 +180,35 @@ fn a_handshake_that_fails_says_why_and_whose_fault_it_is() {
     assert_eq!(fails("/elsewhere", ""), 404);
     let own = collector.expect(4).remove(3);
     assert_eq!((of(&own, "longwire.fault").as_str(), own.name.as_str()), ("configuration", ""));
+}
+
+/// The client has gone when its 101 comes, and hyper, which holds more of its bytes, does not look: only writing fails.
+#[test]
+fn a_handshake_whose_101_does_not_arrive_is_a_failed_one() {
+    let (collector, backend) = (Collector::grpc(), Backend::new());
+    let location = format!("proxy_pass http://{}; access_log DIR/access.log;", backend.addr());
+    let longwire = Longwire::start(&traced(collector.addr, "otel_trace on;", &location));
+    let mut client = Conn::connect(longwire.addr());
+    let early = frames::text("early").bytes(Some([1; 4]));
+    client.send([frames::upgrade_request("/ws/", "").as_bytes(), &early].concat());
+    let (mut server, head) = backend.request();
+    client.reset();
+    assert!(server.try_upgrade(&head));
+    let (own, tries) = kinds(collector.expect(2));
+    let status = own.status.as_ref().unwrap();
+    assert_eq!(status.code, ERROR);
+    assert!(status.message.starts_with("fault of the client: it left before the answer"), "{status:?}");
+    assert_eq!(
+        (of(&own, "longwire.fault"), of(&own, "longwire.cause")),
+        ("client".into(), "client-left".into())
+    );
+    assert_eq!(of(&own, "http.status_code"), "101");
+    // The backend did what it should.
+    assert_eq!((of(&tries[0], "http.status_code"), &tries[0].status), ("101".into(), &None));
+    longwire.wait_log(&["[error]", "WebSocket handshake failed", &status.message]);
+    server.expect_end();
+    until("the access log is written", || longwire.folder().read("access.log").contains(" 101 "));
+    assert_eq!(collector.spans().len(), 2);
 }
 
 #[test]
@@ -426,6 +458,46 @@ fn what_waits_is_sent_at_a_reload_and_at_a_graceful_end() {
 }
 
 #[test]
+fn an_upgrade_loses_no_span() {
+    let collector = Collector::grpc();
+    let echo = Backend::echo();
+    let site = |interval: &str| {
+        let more = "otel_trace on; otel_span_attr process $pid; log_format own $otel_trace_id; \
+                    access_log DIR/access.log own;";
+        let location = format!("proxy_pass http://{echo};");
+        traced(collector.addr, more, &location).replace("20ms", interval)
+    };
+    let line = Lineage::start(Folder::new(), &site("1h"), &[]);
+    let open = || {
+        let mut tunnel = Conn::connect(line.longwire.addr());
+        tunnel.send(frames::upgrade_request("/ws/", ""));
+        tunnel.expect_tunnel();
+        tunnel.expect_echo("here");
+        tunnel
+    };
+    let mut tunnel = open();
+    assert!(collector.spans().is_empty());
+    line.put_configuration(&site("20ms"));
+    let upgraded = line.upgrade();
+    assert_eq!(upgraded.tunnels, 1);
+    // The old one's, by the old one.
+    let (first, _) = kinds(collector.expect(2));
+    assert_eq!(of(&first, "process"), upgraded.before.to_string());
+    line.wait_gone(upgraded.before);
+    tunnel.expect_echo("after");
+    let _next = open();
+    let (second, _) = kinds(collector.expect(4).split_off(2));
+    assert_eq!(of(&second, "process"), upgraded.now.to_string());
+    // The line at the end of the one that went over still names its trace.
+    tunnel.send_frame(&close(1000, ""));
+    assert_eq!(tunnel.read_frame().close_code(), Some(1000));
+    tunnel.expect_end();
+    let trace = hex(&first.trace_id);
+    until("the access log is written", || line.folder().read("access.log").contains(&trace));
+    assert_eq!(collector.spans().len(), 4, "the end of a tunnel is no span");
+}
+
+#[test]
 fn mistakes_are_told_as_by_nginx() {
     let server = "server { listen 127.0.0.1:0; }";
     let exporter = |inside: &str| format!("otel_exporter {{ {inside} }} {server}");
@@ -454,10 +526,36 @@ fn mistakes_are_told_as_by_nginx() {
         let (good, said) = check(&text);
         assert!(!good && said.contains(words), "{text}: {said}");
     }
-    let nginx = "load_module modules/ngx_otel_module.so; events {} http { otel_exporter { endpoint localhost:4317; \
-                 interval 5s; batch_size 512; batch_count 4; header X-API-Token t; } otel_service_name s; \
-                 split_clients $otel_trace_id $ratio { 10% on; * off; } server { listen 127.0.0.1:0; \
-                 location / { otel_trace $ratio; otel_trace_context inject; otel_span_name n; otel_span_attr a $uri; } } }";
-    let (good, said) = check(nginx);
-    assert!(good, "{said}");
+    let (_, said) = check(&format!("\notel_exporter {{\n    endpoint localhost:99999;\n}}\n{server}"));
+    assert!(said.contains("longwire.conf:3") && said.contains("invalid port"), "{said}");
+}
+
+/// All, what the parent says, and a share of traces or of sessions: the ways to choose that nginx's documentation shows.
+#[test]
+fn a_file_for_the_module_of_nginx_is_good() {
+    let (good, said) = check(
+        "load_module modules/ngx_otel_module.so;
+         events {}
+         http {
+             otel_exporter {
+                 endpoint localhost:4317; interval 5s; batch_size 512; batch_count 4;
+                 header X-API-Token t;
+             }
+             otel_service_name shop;
+             otel_resource_attr zone b;
+             split_clients \"$otel_trace_id\" $some_traces { 10% on; * off; }
+             split_clients \"$cookie_sessionid\" $some_sessions { 10% on; * off; }
+             server {
+                 listen 127.0.0.1:0;
+                 location / { otel_trace on; otel_trace_context inject; proxy_pass http://127.0.0.1:9; }
+                 location /parent/ {
+                     otel_trace $otel_parent_sampled; otel_trace_context propagate;
+                     otel_span_name parent; otel_span_attr path $uri; proxy_pass http://127.0.0.1:9;
+                 }
+                 location /traces/ { otel_trace $some_traces; otel_trace_context extract; return 204; }
+                 location /sessions/ { otel_trace $some_sessions; otel_trace_context ignore; return 204; }
+             }
+         }",
+    );
+    assert!(good && said.contains("test is successful"), "{said}");
 }
