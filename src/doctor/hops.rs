@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::facts::{Exchange, Facts, Outcome};
 use super::idle::words::{brief, span};
 use super::verdict::front::{self, telling};
-use super::verdict::{Party, Report, Step, Verdict};
+use super::verdict::{Party, Report, Step, Verdict, refused};
 
 /// Both roads.
 #[derive(Serialize, Clone, Debug)]
@@ -88,10 +88,15 @@ fn breaks(hops: &Hops) -> Verdict {
     let (through, direct) = (&hops.through, &hops.direct.report.verdict);
     let cause = &through.report.verdict;
     // What a sound backend is blamed for is the work of what stands before it.
+    // So is a path at which there is nothing, where the backend has it at the same one.
+    let path = |facts: &Facts| facts.handshake.as_ref().map(|handshake| handshake.path.clone());
+    let elsewhere = cause.id == "wrong-path" && path(&through.facts) == path(&hops.direct.facts);
     let party = match cause.fault_of {
+        Party::Client if elsewhere => Party::Proxy,
         Party::Server | Party::Unknown | Party::None => Party::Proxy,
         other => other,
     };
+    let fixes = cause.fix.iter().filter(|fix| !elsewhere || fix.place != refused::CLIENT);
     let name = front::front(&through.facts).map_or("the proxy", |front| front.name());
     let sentence = format!(
         "It breaks between {name} and the backend, which is sound when it is asked directly. {}",
@@ -102,7 +107,7 @@ fn breaks(hops: &Hops) -> Verdict {
         .seen(format!("directly: {} ({})", hops.direct.facts.url, direct.id))
         .seen_all(hops.shown())
         .seen_all(cause.evidence.iter().cloned())
-        .fixes(cause.fix.iter().cloned())
+        .fixes(fixes.cloned())
 }
 
 /// Both roads have a fault: the backend's comes first, since the proxy passes it on.
@@ -225,6 +230,19 @@ mod tests {
         let line = "answer to the handshake: 400 through the proxy, 101 directly";
         assert!(verdict.evidence.iter().any(|seen| seen == line), "{:?}", verdict.evidence);
         assert_eq!(verdict.fix[0].place, "nginx");
+    }
+
+    /// The client asks where the backend has its WebSocket: it is the proxy that asks elsewhere.
+    #[test]
+    fn a_path_that_the_proxy_cuts_is_no_fault_of_the_client() {
+        let mut through = hop("wrong-path", Party::Client, 404);
+        through.report.verdict.fix = vec![Fix::new(refused::CLIENT, "x"), Fix::new("the proxy", "y")];
+        let verdict = judged(through.clone(), hop("sound", Party::None, 101));
+        assert_eq!((verdict.id, verdict.fault_of), ("hop-breaks", Party::Proxy));
+        assert_eq!(verdict.fix.iter().map(|fix| &*fix.place).collect::<Vec<_>>(), ["the proxy"]);
+        let mut direct = hop("sound", Party::None, 101);
+        direct.facts.handshake.as_mut().unwrap().path = "/other".to_owned();
+        assert_eq!(judged(through, direct).fault_of, Party::Client);
     }
 
     #[test]

@@ -6,7 +6,7 @@ pub mod front;
 mod messages;
 mod notes;
 mod redirect;
-mod refused;
+pub mod refused;
 mod remedy;
 mod road;
 mod said;

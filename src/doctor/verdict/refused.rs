@@ -35,6 +35,9 @@ pub(super) fn elsewhere(facts: &Facts) -> Option<&Page> {
     facts.paths.iter().find(|page| page.answer.is_open())
 }
 
+/// Where whoever asks is mended.
+pub const CLIENT: &str = "the page or the client";
+
 /// Nothing at this path.
 pub(super) fn wrong_path(facts: &Facts, handshake: &Exchange, better: Option<&Page>) -> Verdict {
     let path = &handshake.path;
@@ -43,11 +46,11 @@ pub(super) fn wrong_path(facts: &Facts, handshake: &Exchange, better: Option<&Pa
         Some(page) => make(
             "wrong-path",
             Party::Client,
-            format!("There is no WebSocket at {path}; at {} there is one.", page.path),
+            format!("There is no WebSocket at {path}; there is one at {}.", page.path),
         )
-        .fix(Fix::new("the page or the client", "Ask at the right path.").lines(&page.path)),
+        .fix(Fix::new(CLIENT, "If that is the one that is wanted, ask there.").lines(&page.path)),
         None => make("wrong-path", Party::Client, format!("There is no WebSocket at {path}.")).fix(Fix::new(
-            "the page or the client",
+            CLIENT,
             "Ask at the path that the server has its WebSocket at; libraries add their own (/socket.io/, /cable, /hub).",
         )),
     };
@@ -55,7 +58,8 @@ pub(super) fn wrong_path(facts: &Facts, handshake: &Exchange, better: Option<&Pa
     verdict.seen_all(evidence(handshake)).seen_all(page).seen_all(open).fix(Fix::new(
         "the proxy",
         "If the path is right, the proxy sends it elsewhere: look which location takes it, and whether proxy_pass with a \
-         path behind the server's name cuts it (with \"proxy_pass http://app/;\" the location's own path is lost).",
+         path behind the server's name cuts it (with \"proxy_pass http://app/;\" the location's own path is lost). \
+         Asked again with --direct ws://BACKEND/PATH, the doctor tells which of the two it is.",
     ))
 }
 

@@ -253,7 +253,12 @@ fn untrusted(target: &Target, tls: &Tls, mistrust: Mistrust) -> Verdict {
         .fix(
             Fix::new("the server", "Get one from an authority that browsers know; or trust it on each client.")
                 .lines(&format!("certbot --nginx -d {host}")),
-        ),
+        )
+        .fix(Fix::new(
+            "while developing",
+            "No public authority signs an address or localhost. Trust this certificate where the client runs; the \
+             doctor goes on with --ca FILE, or with --insecure.",
+        )),
         Mistrust::UnknownIssuer if tls.issuer_known => make(
             "tls-chain-incomplete",
             format!("The server of {host} does not show its whole chain: what stands between its certificate and the root is missing."),

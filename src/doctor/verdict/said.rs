@@ -169,7 +169,11 @@ fn backend_down(front: Option<Front>, status: u16) -> Verdict {
     )
     .fix(Fix::new("the server", "Start it, and see where it listens.").lines("ss -ltnp"));
     match front {
-        Some(Front::Nginx | Front::Longwire) | None => verdict.fix(
+        Some(Front::Longwire) => verdict.fix(Fix::new(
+            "Longwire",
+            "Compare with proxy_pass (address, port, http or https); its error_log says what became of each server it tried.",
+        )),
+        Some(Front::Nginx) | None => verdict.fix(
             Fix::new("nginx", "Compare with proxy_pass (address, port, http or https), and read the reason in error.log.")
                 .lines("tail /var/log/nginx/error.log"),
         ),
