@@ -433,6 +433,28 @@ fn a_refusal_by_the_backend_is_no_fault() {
     }
 }
 
+/// A path that the configuration cuts is told: the backend cannot know what was wanted.
+#[test]
+fn a_path_that_was_changed_is_told() {
+    let backend = Backend::new();
+    let longwire = Longwire::start(&format!(
+        "server {{ listen 127.0.0.1:0; location /ws {{ proxy_pass http://{0}/; }} location /as {{ proxy_pass http://{0}; }} }}",
+        backend.addr()
+    ));
+    for (path, told) in [
+        ("/ws?a=1", "instead of 101 at \"/\", which the configuration made of \"/ws\": is this the path"),
+        ("/as?a=1", "instead of 101: is this the path"),
+    ] {
+        let mut client = Conn::connect(longwire.addr());
+        client.send(upgrade_request(path, ""));
+        let mut asked = backend.accept();
+        asked.read_head();
+        asked.send("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+        client.read_head();
+        longwire.wait_log(&[told]);
+    }
+}
+
 /// The page that is sent hides nothing of what went wrong before it.
 #[test]
 fn an_error_page_keeps_the_cause() {

@@ -75,8 +75,9 @@ pub(super) fn refuse(x: &mut Exchange) -> Option<Step> {
     })
 }
 
-/// Says in the error log why an answer that is no 101 came back.
-pub(super) fn explain(x: &Exchange, response: &Response<Incoming>, asked: bool) {
+/// Says in the error log why an answer that is no 101 came back. `asked`: the backend was asked for an upgrade; `at`: the
+/// path that it was asked for.
+pub(super) fn explain(x: &Exchange, response: &Response<Incoming>, asked: bool, at: &str) {
     let status = response.status().as_u16();
     if !asked {
         return x.blame(
@@ -84,6 +85,12 @@ pub(super) fn explain(x: &Exchange, response: &Response<Incoming>, asked: bool) 
             format_args!("\"proxy_set_header Upgrade \"\"\" keeps the upgrade from the backend, which answered {status}"),
         );
     }
+    // Which path was asked for tells more than the status, where proxy_pass or rewrite made another one of it.
+    let wanted = x.facts.sent_path();
+    let changed = match at == wanted {
+        true => String::new(),
+        false => format!(" at \"{at}\", which the configuration made of \"{wanted}\""),
+    };
     let place = response.headers().get(header::LOCATION).and_then(|v| v.to_str().ok());
     let hint = match status {
         200..=299 => " as to an ordinary request: is this the path of the WebSocket?".to_owned(),
@@ -100,7 +107,10 @@ pub(super) fn explain(x: &Exchange, response: &Response<Incoming>, asked: bool) 
         400 | 426 => ": it did not like the handshake; compare with one sent to it directly".to_owned(),
         _ => String::new(),
     };
-    x.blame(HandshakeFault::BackendAnswered, format_args!("it answered {status} instead of 101{hint}"));
+    x.blame(
+        HandshakeFault::BackendAnswered,
+        format_args!("it answered {status} instead of 101{changed}{hint}"),
+    );
 }
 
 /// Checks a 101 and prepares the switch. `asked`: the headers that asked the backend for it.

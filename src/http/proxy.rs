@@ -91,7 +91,7 @@ pub(super) async fn pass(
     }
     incame.look_for_lost_session(x, &route).await;
     if x.websocket && !incame.lost_session {
-        handshake::explain(x, &incame.response, outgoing.websocket);
+        handshake::explain(x, &incame.response, outgoing.websocket, outgoing.uri.path());
     }
     answer_of(x, location, pass, route.group, incame)
 }

@@ -314,7 +314,7 @@ impl Facts {
     }
 
     /// The path as it was sent.
-    pub(super) fn sent_path(&self) -> &str {
+    pub fn sent_path(&self) -> &str {
         self.target.split(['?', '#']).next().unwrap_or("")
     }
 }
