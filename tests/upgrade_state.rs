@@ -430,7 +430,7 @@ fn requests_end_and_handshakes_follow() {
     late.expect_tunnel();
     line.wait_gone(upgraded.before);
     let said = &line.longwire.log()[from..];
-    assert!(said.contains("upgrade: done, tunnels that followed: 1"), "{said}");
+    assert!(said.contains("went over, 1 of them later; 0 stay"), "{said}");
     for (client, server) in [(&mut late, &mut late_server), (&mut fresh, &mut fresh_server)] {
         client.send_text("there");
         assert_eq!(server.read_frame().text(), "there");

@@ -208,7 +208,7 @@ impl Begun {
             say(&logs, Level::Warn, why);
         }
         running.sockets.pause().await;
-        follow(predecessor, running, &logs).await
+        follow(predecessor, running, &logs, count).await
     }
 }
 
@@ -219,8 +219,8 @@ fn claim(running: &Running, logs: &Logs) {
     }
 }
 
-/// Sends what becomes a tunnel now after the others, until nobody is left who could become one.
-async fn follow(mut predecessor: Predecessor, running: &mut Running, logs: &Logs) -> Verdict {
+/// Sends what becomes a tunnel now after the `first` ones, until nobody is left who could become one.
+async fn follow(mut predecessor: Predecessor, running: &mut Running, logs: &Logs, first: usize) -> Verdict {
     let tunnels = running.service.tunnels.clone();
     let end_us = clock::now_us() + clock::micros(FOLLOWING);
     let mut verdict = Verdict::Replaced;
@@ -270,6 +270,9 @@ async fn follow(mut predecessor: Predecessor, running: &mut Running, logs: &Logs
         say(logs, Level::Warn, format_args!("upgrade: tunnels that cannot be handed over: {staying}{why}"));
     }
     predecessor.finish(running.service.census.counts()).await;
-    say(logs, Level::Notice, format_args!("upgrade: done, tunnels that followed: {count}"));
+    let handed = first + count;
+    let said =
+        format_args!("upgrade: done, {handed} tunnels went over, {count} of them later; {staying} stay");
+    say(logs, Level::Notice, said);
     verdict
 }
