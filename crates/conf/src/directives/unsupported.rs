@@ -20,7 +20,7 @@ pub(crate) enum Lack {
     Definition,
 }
 
-const PROTOCOLS: &str = "Longwire does not speak FastCGI, uWSGI, SCGI, gRPC or memcached, and will not. Keep nginx for these and pass to it by \"proxy_pass\"";
+const PROTOCOLS: &str = "Longwire does not speak FastCGI, uWSGI, SCGI, gRPC or memcached, and will not. Keep nginx for these and pass to it by \"proxy_pass\"; with --allow-unsupported such a location answers 501, and the rest of the file runs";
 const SCRIPTS: &str =
     "Longwire has no scripting, and will not have. Use \"map\" for decisions, or a backend of your own";
 const BODIES: &str =
