@@ -136,20 +136,16 @@ export class Curves {
   }
 }
 
-/** The value below which this share of a histogram lies, by straight lines inside its buckets; null when it is empty. */
+/**
+ * The bound that this share of a histogram does not exceed, for of what lies inside a bucket nothing more is known:
+ * Infinity beyond the last bound, null when it is empty.
+ */
 export function quantile({ bounds, counts }, share) {
   const total = counts.reduce((sum, n) => sum + n, 0);
   if (!total) return null;
-  let left = share * total;
-  for (let i = 0; i < counts.length; i++) {
-    if (left <= counts[i] && counts[i]) {
-      if (i === bounds.length) return bounds.at(-1);
-      const from = i ? bounds[i - 1] : 0;
-      return from + (bounds[i] - from) * left / counts[i];
-    }
-    left -= counts[i];
-  }
-  return bounds.at(-1);
+  let below = 0;
+  const at = counts.findIndex(n => (below += n) >= share * total);
+  return bounds[at] ?? Infinity;
 }
 
 /** A distribution as bars, with its middle and its tail in words. */
@@ -175,16 +171,19 @@ export class Distribution {
     if (this.drawn === key) return;
     this.drawn = key;
     const total = counts.reduce((sum, n) => sum + n, 0);
-    const [half, tail] = [.5, .99].map(share => quantile(this.histogram, share));
-    const told = total ? `half within ${brief(half)}, 99 of 100 within ${brief(tail)}, of ${count(total)}` : 'none yet';
+    const most = (share, within, beyond) => {
+      const bound = quantile(this.histogram, share);
+      return bound === Infinity ? `more than ${beyond} over ${brief(bounds.at(-1))}` : `${within} at most ${brief(bound)}`;
+    };
+    const told = total ? `${most(.5, 'half', 'half')}, ${most(.99, '99 of 100', '1 of 100')}, of ${count(total)}` : 'none yet';
     say(this.words, told);
     this.svg.setAttribute('aria-label', `${this.name}: ${told}`);
     this.svg.setAttribute('viewBox', `0 0 ${this.width} ${this.height}`);
-    const slot = this.width / counts.length, floor = this.height - 16, most = Math.max(1, ...counts);
+    const slot = this.width / counts.length, floor = this.height - 16, highest = Math.max(1, ...counts);
     const every = Math.ceil(46 / slot);
     this.svg.replaceChildren(draw('line', { class: 'grid', x1: 0, x2: this.width, y1: floor, y2: floor }));
     counts.forEach((n, i) => {
-      const height = n ? Math.max(2, (floor - 4) * n / most) : 0;
+      const height = n ? Math.max(2, (floor - 4) * n / highest) : 0;
       const bar = draw('rect', { class: this.kind, x: (i * slot + 1).toFixed(1), width: Math.max(1, slot - 2).toFixed(1), y: (floor - height).toFixed(1), height: height.toFixed(1), rx: 2 });
       const range = i === bounds.length ? `over ${brief(bounds.at(-1))}` : `${i ? brief(bounds[i - 1]) : '0'} to ${brief(bounds[i])}`;
       bar.append(draw('title', {}, `${range}: ${count(n)}`));

@@ -118,6 +118,12 @@ const recent = value => {
 /** The sum of the last minute. */
 const minute = value => points.slice(-60).reduce((sum, p) => sum + (value(p) || 0), 0);
 
+/** What half of a histogram does not exceed. */
+function half(histogram) {
+  const bound = quantile(histogram, .5);
+  return bound === Infinity ? `> ${brief(histogram.bounds.at(-1))}` : bound === null ? '–' : `≤ ${brief(bound)}`;
+}
+
 function figures() {
   const failed = minute(p => p.failed);
   const { client, backend } = counters.round_trip;
@@ -128,8 +134,8 @@ function figures() {
     ['Failed a minute', count(failed), failed ? 'bad' : ''],
     ['Messages a second', rate(recent(p => p.messages[0] + p.messages[1]))],
     ['Bytes a second', bytes(recent(p => p.bytes[0] + p.bytes[1]))],
-    ['Ping, clients', brief(quantile(client, .5))],
-    ['Ping, backends', brief(quantile(backend, .5))],
+    ['Ping, clients', half(client)],
+    ['Ping, backends', half(backend)],
   ]);
 }
 

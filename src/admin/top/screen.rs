@@ -182,11 +182,9 @@ fn figures(view: &View, width: usize) -> Vec<Line> {
         let (n, sum) = last.fold((0u32, 0u64), |(n, sum), point| (n + 1, sum.saturating_add(of(point))));
         if n == 0 { 0.0 } else { sum as f64 / f64::from(n) }
     };
-    let ping = |of: &Histogram| match (of.quantile(0.5), of.quantile(0.99)) {
-        (Some(half), Some(tail)) => {
-            format!("half within {}, 99 of 100 within {}", brief(Some(half)), brief(Some(tail)))
-        }
-        _ => "none yet".to_owned(),
+    let ping = |of: &Histogram| match of.counts.iter().any(|count| *count > 0) {
+        true => format!("{}, {}", of.most(0.5, "half", "half"), of.most(0.99, "99 of 100", "1 of 100")),
+        false => "none yet".to_owned(),
     };
     let load = pump_load.iter().copied().fold(0.0, f64::max);
     let dead = dead_peers.client + dead_peers.backend;
@@ -323,20 +321,19 @@ fn head(lines: &mut Vec<Line>, text: String) {
 }
 
 impl Histogram {
-    /// The value below which this share lies, by straight lines inside its buckets; `None` when it is empty.
-    fn quantile(&self, share: f64) -> Option<f64> {
+    /// The bound that this share does not exceed, for of what lies inside a bucket nothing more is known; or how many
+    /// are beyond the last bound.
+    fn most(&self, share: f64, within: &str, beyond: &str) -> String {
         let total: u64 = self.counts.iter().sum();
-        let mut left = share * total as f64;
-        for (i, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-            let count = *count as f64;
-            if left <= count {
-                let Some(to) = self.bounds.get(i) else { break };
-                let from = i.checked_sub(1).and_then(|i| self.bounds.get(i)).copied().unwrap_or_default();
-                return Some(from + (to - from) * left / count);
-            }
-            left -= count;
+        let below = self.counts.iter().scan(0, |below, count| {
+            *below += count;
+            Some(*below)
+        });
+        let mut bounds = self.bounds.iter().zip(below);
+        match bounds.find(|(_, below)| *below as f64 >= share * total as f64) {
+            Some((bound, _)) => format!("{within} at most {}", brief(Some(*bound))),
+            None => format!("more than {beyond} over {}", brief(self.bounds.last().copied())),
         }
-        if total == 0 { None } else { self.bounds.last().copied() }
     }
 }
 
@@ -381,7 +378,7 @@ mod tests {
         for said in [
             "Longwire 1.2.3, process 4711, up for 1 d 1 h",
             "Tunnels    2,993 open, 4 opened, 0 ended, 0 failed a second",
-            "clients: half within 55 ms, 99 of 100 within 99 ms",
+            "clients: half at most 100 ms, 99 of 100 at most 100 ms",
             "backends: none yet",
             "busiest pump 31 %, memory 88 MB, descriptors 6,100 of 20,000",
             "Handshakes that failed: 3",
@@ -398,6 +395,22 @@ mod tests {
         assert!(!text.contains("never"));
         assert_eq!(shown.len(), 40);
         assert!(shown.iter().any(|(style, text)| *style == Style::Bad && text.contains("10.0.0.2")));
+    }
+
+    #[test]
+    fn a_share_is_told_by_the_bound_above_it() {
+        let told = |counts: &[u64]| {
+            let histogram = Histogram { bounds: vec![0.01, 0.1], counts: counts.to_vec() };
+            (histogram.most(0.5, "half", "half"), histogram.most(0.99, "99 of 100", "1 of 100"))
+        };
+        let expected = |half: &str, tail: &str| (half.to_owned(), tail.to_owned());
+        assert_eq!(told(&[5, 5, 0]), expected("half at most 10 ms", "99 of 100 at most 100 ms"));
+        assert_eq!(told(&[99, 1, 0]), expected("half at most 10 ms", "99 of 100 at most 10 ms"));
+        assert_eq!(told(&[9, 0, 1]), expected("half at most 10 ms", "more than 1 of 100 over 100 ms"));
+        assert_eq!(
+            told(&[0, 0, 1]),
+            expected("more than half over 100 ms", "more than 1 of 100 over 100 ms")
+        );
     }
 
     #[test]
