@@ -70,7 +70,11 @@ pub(super) fn find(method: &Method, path: &str) -> Result<(&'static Route, Vec<S
         allowed.push(route.method.as_str());
     }
     if allowed.is_empty() {
-        return Err(Box::new(answer::error(StatusCode::NOT_FOUND, format_args!("nothing is at {path}"))));
+        let words = match beside(path).join(", ") {
+            names if names.is_empty() => format!("nothing is at {path}"),
+            names => format!("nothing is at {path}: there are {names}"),
+        };
+        return Err(Box::new(answer::error(StatusCode::NOT_FOUND, words)));
     }
     let allowed = allowed.join(", ");
     let words = format!("{path} is asked by {allowed} only");
@@ -79,6 +83,14 @@ pub(super) fn find(method: &Method, path: &str) -> Result<(&'static Route, Vec<S
         answer.headers_mut().insert(header::ALLOW, allowed);
     }
     Err(Box::new(answer))
+}
+
+/// The last parts that a path of the API may have instead of its own, as the actions are that something has.
+fn beside(path: &str) -> Vec<&'static str> {
+    let Some((above, _)) = path.rsplit_once('/') else { return Vec::new() };
+    let routes = ROUTES.iter().filter_map(|route| route.path.rsplit_once('/'));
+    let near = routes.filter(|(place, _)| place.starts_with("/api") && parts(place, above).is_some());
+    near.map(|(_, name)| name).filter(|name| !name.starts_with('{')).collect()
 }
 
 /// What stands for each `{...}` of a pattern, if the path is of that kind.
@@ -136,5 +148,8 @@ mod tests {
         assert_eq!(status(Method::GET, "/api/nothing"), Some(404));
         assert_eq!(status(Method::POST, "/metrics"), Some(405));
         assert_eq!(status(Method::HEAD, "/metrics"), None);
+        assert_eq!(beside("/api/upstreams/app/10.0.0.1:80/stop"), ["drain", "return"]);
+        assert_eq!(beside("/api/tunnels/17/end"), ["close"]);
+        assert_eq!(beside("/nothing"), [""; 0]);
     }
 }
