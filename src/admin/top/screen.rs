@@ -4,6 +4,9 @@ use serde::Deserialize;
 
 use super::words::{brief, bytes, count, long, meaning, rate};
 
+/// Seconds that the curve shows.
+const SECONDS: f64 = 600.0;
+
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
@@ -105,6 +108,7 @@ struct Descriptors {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Point {
+    at: f64,
     open: u64,
     opened: u64,
     ended: u64,
@@ -219,17 +223,24 @@ fn figures(view: &View, width: usize) -> Vec<Line> {
     ]
 }
 
-/// How many were open, as a row of bars; the highest is of the most.
+/// How many were open in the last ten minutes, as a row of bars that ends now; the highest is of the most. Times that
+/// nobody looked at are blank.
 fn curve(history: &[Point], width: usize) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let most = history.iter().map(|point| point.open).max().unwrap_or_default().max(1);
-    let each = history.len().div_ceil(width.max(1)).max(1);
-    let bar = |points: &[Point]| {
-        let open = points.iter().map(|point| point.open).max().unwrap_or_default();
-        let at = (open * 7).div_ceil(most) as usize;
-        BARS.get(at).copied().unwrap_or('█')
+    let now = history.last().map_or(0.0, |point| point.at);
+    let mut bars = vec![None; width];
+    for point in history {
+        let ago = ((now - point.at) * width as f64 / SECONDS) as usize;
+        if let Some(bar) = bars.iter_mut().rev().nth(ago) {
+            *bar = Some(point.open).max(*bar);
+        }
+    }
+    let drawn = |bar: Option<u64>| match bar {
+        Some(open) => BARS.get((open * 7).div_ceil(most) as usize).copied().unwrap_or('█'),
+        None => ' ',
     };
-    history.chunks(each).map(bar).collect()
+    bars.into_iter().map(drawn).collect()
 }
 
 fn failures(counters: &Counters, lines: &mut Vec<Line>) {
@@ -359,7 +370,7 @@ mod tests {
             }))
             .unwrap(),
             history: (0..600)
-                .map(|i| Point { open: i, opened: 4, messages: [10, 20], ..Point::default() })
+                .map(|i| Point { at: i as f64, open: i, opened: 4, messages: [10, 20], ..Point::default() })
                 .collect(),
             groups: serde_json::from_value(serde_json::json!([{"group": "app", "servers": [
                 {"server": "10.0.0.1:3000", "state": "up", "tunnels": 3}, {"server": "10.0.0.2:3000", "state": "left_out", "why": "refused", "tunnels": 1}]}]))
@@ -426,11 +437,21 @@ mod tests {
 
     #[test]
     fn the_curve_rises_with_what_was_open() {
-        let history: Vec<Point> = (0..=70).map(|open| Point { open, ..Point::default() }).collect();
-        let drawn: Vec<char> = curve(&history, 71).chars().collect();
-        assert_eq!((drawn.len(), drawn[0], drawn[70]), (71, '▁', '█'));
+        let point = |at: u64| Point { at: at as f64, open: at, ..Point::default() };
+        let history: Vec<Point> = (0..600).map(point).collect();
+        let drawn: Vec<char> = curve(&history, 100).chars().collect();
+        assert_eq!((drawn.len(), drawn[0], drawn[99]), (100, '▂', '█'));
         assert!(drawn.is_sorted());
-        assert_eq!(curve(&history, 10).chars().count(), 9);
-        assert_eq!(curve(&[], 10), "");
+    }
+
+    #[test]
+    fn the_curve_has_only_the_time_there_is() {
+        let point = |at: u64| Point { at: at as f64, open: 1, ..Point::default() };
+        let minutes: Vec<Point> = (0..=180).map(point).collect();
+        assert_eq!(curve(&minutes, 10), "      ████");
+        assert_eq!(curve(&minutes[1..], 10), "       ███");
+        let gap: Vec<Point> = (0..60).chain(540..600).map(point).collect();
+        assert_eq!(curve(&gap, 10), "█        █");
+        assert_eq!((curve(&[], 3).as_str(), curve(&gap, 0).as_str()), ("   ", ""));
     }
 }
