@@ -146,7 +146,7 @@ impl Refusal {
             Refusal::OtherSite => (StatusCode::FORBIDDEN, "requests of other sites are not answered here"),
             Refusal::NoWriting => (
                 StatusCode::FORBIDDEN,
-                "nothing can be changed at this address: \"admin\" has no token=FILE, and this is no Unix socket",
+                "nothing can be changed at this address: give its \"admin\" a token=FILE, or ask at an \"admin unix:PATH\"",
             ),
             Refusal::NoToken => (
                 StatusCode::UNAUTHORIZED,

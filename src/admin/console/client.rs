@@ -180,7 +180,8 @@ fn configured(target: &Target, load: Load) -> Result<(Address, Option<PathBuf>),
     let chosen = all.min_by_key(|admin| !matches!(admin.address, Address::Unix(_)));
     let Some(Admin { address, token, .. }) = chosen else {
         return Err(format!(
-            "the configuration {shown} has no \"admin\": write \"admin 127.0.0.1:9191;\" and reload"
+            "the configuration {shown} has no \"admin\": write \"admin unix:/run/longwire/admin.sock;\", or \"admin \
+             127.0.0.1:9191 token=FILE;\" for browsers too, and reload"
         ));
     };
     let address = match address {
