@@ -8,10 +8,10 @@ const ROWS = matchMedia('(max-width: 52rem)').matches ? 20 : 50;
 
 // Label, what it sorts by, which way first, its class, its share of the width, and what it says of a tunnel.
 const COLUMNS = [
-  ['Tunnel', 'id', '-', '', 6, t => `#${t.id}`],
-  ['Client', 'client', '', 'long', 13, t => t.client],
-  ['Server and path', 'location', '', 'long', 13, t => [t.server, t.location.replace(' ', '\u00a0')].filter(Boolean).join(' ')],
-  ['Backend', 'backend', '', 'long', 14.5, t => t.upstream && t.upstream !== t.backend ? `${t.upstream} · ${t.backend}` : t.backend],
+  ['Tunnel', 'id', '-', '', 8, t => `#${t.id}`],
+  ['Client', 'client', '', 'long', 12.5, t => t.client],
+  ['Server and path', 'location', '', 'long', 12.5, t => [t.server, t.location.replace(' ', '\u00a0')].filter(Boolean).join(' ')],
+  ['Backend', 'backend', '', 'long', 13.5, t => t.upstream && t.upstream !== t.backend ? `${t.upstream} · ${t.backend}` : t.backend],
   ['Open for', 'age', '-', 'number', 8, t => long(t.age)],
   ['Idle for', 'idle', '-', 'number', 7, t => t.state === 'closing' ? 'closing' : t.idle < 1 ? 'moving' : long(t.idle)],
   ['Round trip', 'rtt', '-', 'number', 11.5, t => `${brief(t.rtt?.client)} / ${brief(t.rtt?.backend)}`],
@@ -66,6 +66,7 @@ export function start(tell) {
 /** What the server lets this page do. */
 export function rights(to) {
   writing = to;
+  $('reading').hidden = writing !== 'off';
   document.querySelectorAll('#tunnels button.end, #close-all').forEach(allow);
 }
 
