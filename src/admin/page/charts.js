@@ -180,7 +180,7 @@ export class Distribution {
     this.svg.setAttribute('aria-label', `${this.name}: ${told}`);
     this.svg.setAttribute('viewBox', `0 0 ${this.width} ${this.height}`);
     const slot = this.width / counts.length, floor = this.height - 16, highest = Math.max(1, ...counts);
-    const every = Math.ceil(46 / slot);
+    const every = Math.ceil(64 / slot);
     this.svg.replaceChildren(draw('line', { class: 'grid', x1: 0, x2: this.width, y1: floor, y2: floor }));
     counts.forEach((n, i) => {
       const height = n ? Math.max(2, (floor - 4) * n / highest) : 0;
